@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Typed bases of the commands.
+
+osc-lib's command classes are the documented interface for plugins; here they
+get the type of ``app``, the connection, and one place where the cloud's
+refusals become one line.
+"""
+
+import argparse
+from typing import Any
+
+from openstack import connection
+from osc_lib.command import command
+from osc_lib import exceptions
+
+from osc_gpu.cloud import errors
+
+
+class CloudMixin:
+    """Give a command its connection and turn refusals into one line."""
+
+    app: Any
+
+    @property
+    def connection(self) -> connection.Connection:
+        """The SDK connection that the shell made: its auth, TLS, region."""
+        conn: connection.Connection = self.app.client_manager.sdk_connection
+        return conn
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; raise CommandError for whatever the cloud said."""
+        try:
+            status: int = super().run(parsed_args)  # type: ignore[misc]
+        except errors.REFUSALS as exc:
+            raise exceptions.CommandError(errors.explain(exc)) from exc
+        return status
+
+
+class Command(CloudMixin, command.Command):
+    """A command that prints nothing when it succeeds."""
+
+
+class Lister(CloudMixin, command.Lister):
+    """A command that prints rows."""
+
+
+class ShowOne(CloudMixin, command.ShowOne):
+    """A command that prints the fields of one object."""

@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Keystone, with everything the sandbox's topology says about identity."""
+
+import base64
+import os
+import pathlib
+from unittest import mock
+import uuid
+
+from services import common
+from services import sqlite
+
+
+def options(spec: common.Spec) -> common.Options:
+    keys = spec.state / 'etc' / 'keystone'
+    return {
+        'DEFAULT': common.logging_options(spec),
+        'database': {'connection': spec.database('keystone')},
+        'cache': {'enabled': 'false'},
+        # The passwords are random and live as long as the sandbox.
+        'identity': {'password_hash_rounds': 4},
+        'token': {'expiration': 7 * 24 * 3600},
+        'fernet_tokens': {'key_repository': keys / 'fernet'},
+        'fernet_receipts': {'key_repository': keys / 'fernet'},
+        'credential': {'key_repository': keys / 'credential'},
+    }
+
+
+def _make_keys(folder: pathlib.Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ('0', '1'):
+        path = folder / name
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
+
+
+def _bootstrap(spec: common.Spec) -> None:
+    from keystone.cmd import bootstrap
+
+    # The application has loaded the backends already, and locked them.
+    with mock.patch.object(bootstrap.backends, 'load_backends'):
+        task = bootstrap.Bootstrapper()
+    task.admin_username = 'admin'
+    task.admin_password = spec.secrets['admin']
+    task.project_name = 'admin'
+    task.admin_role_name = 'admin'
+    task.service_name = 'keystone'
+    task.region_id = spec.region
+    task.public_url = task.internal_url = f'{spec.url("identity")}/v3'
+    task.bootstrap()
+
+
+def _furnish(spec: common.Spec) -> None:
+    from keystone.common import provider_api
+
+    apis = provider_api.ProviderAPIs
+    identity, resource = apis.identity_api, apis.resource_api
+    catalog, assignment = apis.catalog_api, apis.assignment_api
+    roles = {role['name']: role['id'] for role in apis.role_api.list_roles()}
+    projects = {'admin': ''}
+
+    def project(name: str) -> str:
+        if name not in projects:
+            ref = {
+                'id': uuid.uuid4().hex,
+                'name': name,
+                'domain_id': 'default',
+                'description': '',
+                'enabled': True,
+                'is_domain': False,
+                'parent_id': 'default',
+            }
+            projects[name] = resource.create_project(ref['id'], ref)['id']
+        return projects[name]
+
+    def user(name: str, project_name: str, *role_names: str) -> None:
+        ref = {
+            'name': name,
+            'domain_id': 'default',
+            'password': spec.secrets[name],
+            'enabled': True,
+        }
+        user_id = identity.create_user(ref)['id']
+        for role in role_names:
+            assignment.create_grant(
+                roles[role], user_id=user_id, project_id=project(project_name)
+            )
+
+    def endpoint(service: str, kind: str, url: str) -> None:
+        service_id = uuid.uuid4().hex
+        catalog.create_service(
+            service_id,
+            {'id': service_id, 'name': service, 'type': kind, 'enabled': True},
+        )
+        for interface in ('public', 'internal', 'admin'):
+            ref = {
+                'id': uuid.uuid4().hex,
+                'interface': interface,
+                'region_id': spec.region,
+                'service_id': service_id,
+                'url': url,
+                'enabled': True,
+            }
+            catalog.create_endpoint(ref['id'], ref)
+
+    user('service', 'service', 'admin', 'service')
+    for wanted in spec.topology['users']:
+        user(wanted['name'], wanted['project'], wanted['role'])
+    endpoint('placement', 'placement', spec.url('placement'))
+    endpoint('nova', 'compute', f'{spec.url("compute")}/v2.1')
+    endpoint('glance', 'image', spec.url('image'))
+    endpoint('neutron', 'network', spec.url('network'))
+
+
+def main() -> None:
+    """Start Keystone; it answers once users and catalogue are there."""
+    spec = common.load()
+    spec.copy_databases('keystone')
+    etc = spec.state / 'etc' / 'keystone'
+    config = common.write_config(etc / 'keystone.conf', options(spec))
+    _make_keys(etc / 'fernet')
+    _make_keys(etc / 'credential')
+    os.environ['OS_KEYSTONE_CONFIG_DIR'] = str(etc)
+    os.environ['OS_KEYSTONE_CONFIG_FILES'] = str(config)
+    sqlite.prepare(immediate=False)
+    from keystone.wsgi import api
+
+    marker = spec.state / 'db' / 'keystone.furnished'
+    if not marker.exists():
+        _bootstrap(spec)
+        _furnish(spec)
+        marker.touch()
+    common.serve(spec, 'identity', api.application)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,209 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's libvirt driver over Nova's own fake of libvirt.
+
+What the driver would do to the machine itself (disks, sysfs, the network) is
+replaced; the PCI tracker, the guests' XML, mediated devices and everything
+above them are Nova's own.
+"""
+
+from collections.abc import Mapping
+import pathlib
+import re
+from typing import Any
+from unittest import mock
+import uuid
+
+from services import nova_cards
+
+_GUEST_STATES = {1: 'running', 3: 'paused', 5: 'shutoff'}
+
+
+def install() -> None:
+    """Put the fakes in place for the whole process; call it once."""
+    from nova.tests import fixtures as nova_fixtures
+    from nova.tests.fixtures import libvirt as fakelibvirt
+    from nova.tests.fixtures import libvirt_imagebackend
+    from nova.virt.libvirt import driver
+    from nova.virt.libvirt import host
+    from nova.virt.libvirt import utils
+
+    fakelibvirt.LibvirtFixture().setUp()
+    libvirt_imagebackend.LibvirtImageBackendFixture().setUp()
+    nova_fixtures.CGroupsFixture().setUp()
+    for target, attribute, fake in (
+        (driver.LibvirtDriver, '_create_image', _created),
+        (driver.LibvirtDriver, '_get_local_gb_info', _local_gb),
+        (driver.LibvirtDriver, '_get_instance_disk_info', _no_disks),
+        (
+            driver.LibvirtDriver,
+            '_get_instance_disk_info_from_config',
+            _no_disks,
+        ),
+        (driver.LibvirtDriver, '_create_mdev', _create_mdev),
+        (driver.LibvirtDriver, 'migrate_disk_and_power_off', _power_off),
+        (driver.LibvirtDriver, 'snapshot', _snapshot),
+        (host.Host, 'get_online_cpus', _online_cpus),
+        (host.Host, '_get_avail_memory_kb', _available_memory),
+        (utils, 'is_valid_hostname', lambda name: True),
+    ):
+        setattr(target, attribute, fake)
+    mock.patch(
+        'nova.privsep.utils.supports_direct_io', lambda path: True
+    ).start()
+
+
+def connect(host: Mapping[str, Any]) -> Any:
+    """Return the fake libvirt of one of the topology's hosts."""
+    from nova.tests.fixtures import libvirt as fakelibvirt
+
+    mdevs = fakelibvirt.HostMdevDevicesInfo(devices={})
+    connection = fakelibvirt.Connection(
+        'qemu:///system',
+        host_info=fakelibvirt.HostInfo(
+            cpu_nodes=host['numa_nodes'],
+            cpu_sockets=1,
+            cpu_cores=host['vcpus'] // host['numa_nodes'],
+            cpu_threads=1,
+            kB_mem=host['memory_mb'] * 1024,
+        ),
+        pci_info=nova_cards.Devices(host, mdevs.devices),
+        mdev_info=mdevs,
+        hostname=host['name'],
+    )
+    connection.sandbox_disk_gb = host['disk_gb']
+    return connection
+
+
+def guests(connection: Any) -> list[dict[str, Any]]:
+    """Return what the guests of a host really have: the ground truth."""
+    found = []
+    for domain in list(connection._vms.values()):
+        devices, mdevs = [], []
+        for hostdev in domain._def['devices']['hostdevs']:
+            if hostdev['type'] == 'mdev':
+                mdevs.append(_mdev(connection, hostdev['address_uuid']))
+            else:
+                parts = ('domain', 'bus', 'slot', 'function')
+                numbers = (int(hostdev[part], 16) for part in parts)
+                devices.append(str(nova_cards.Address(*numbers)))
+        found.append(
+            {
+                'uuid': domain.UUIDString(),
+                'state': _GUEST_STATES.get(domain._state, 'other'),
+                'devices': sorted(devices),
+                'mdevs': mdevs,
+            }
+        )
+    return found
+
+
+def _mdev(connection: Any, mdev_uuid: str) -> dict[str, Any]:
+    for name, device in connection.mdev_info.devices.items():
+        if mdev_uuid.replace('-', '_') in name:
+            parent = re.sub('^pci_', '', device.parent).split('_')
+            return {
+                'uuid': mdev_uuid,
+                'parent': '{}:{}:{}.{}'.format(*parent),
+                'type': device.type_id,
+            }
+    return {'uuid': mdev_uuid, 'parent': None, 'type': None}
+
+
+def _connection(driver: Any) -> Any:
+    return driver._host.get_connection()
+
+
+def _created(
+    driver: Any, context: Any, instance: Any, *args: Any, **kwargs: Any
+) -> tuple[bool, bool]:
+    from nova.virt.libvirt import utils
+
+    # The guest's console log goes there.
+    folder = pathlib.Path(utils.get_instance_path(instance))
+    folder.mkdir(parents=True, exist_ok=True)
+    return False, False
+
+
+def _no_disks(driver: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    return []
+
+
+def _local_gb(driver: Any) -> dict[str, int]:
+    total = _connection(driver).sandbox_disk_gb
+    return {'total': total, 'used': 0, 'free': total}
+
+
+def _online_cpus(host: Any) -> set[int]:
+    return set(range(host.get_connection().host_info.cpus))
+
+
+def _available_memory(host: Any) -> int:
+    memory: int = host.get_connection().host_info.kB_mem
+    return memory
+
+
+def _create_mdev(
+    driver: Any, dev_name: str, mdev_type: str, uuid: str | None = None
+) -> str:
+    from nova.tests.fixtures import libvirt as fakelibvirt
+    from nova.virt.libvirt import utils
+
+    mdev_uuid = uuid or _new_uuid()
+    name = utils.mdev_uuid2name(mdev_uuid)
+    device = fakelibvirt.FakeMdevDevice(name, mdev_type, dev_name)
+    device.parent, device.type_id = dev_name, mdev_type
+    _connection(driver).mdev_info.devices[name] = device
+    return mdev_uuid
+
+
+def _new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def _power_off(
+    driver: Any,
+    context: Any,
+    instance: Any,
+    dest: str,
+    flavor: Any,
+    network_info: Any,
+    block_device_info: Any = None,
+    timeout: int = 0,
+    retry_interval: int = 0,
+) -> str:
+    driver.power_off(instance, timeout, retry_interval)
+    return '{}'
+
+
+def _snapshot(
+    driver: Any,
+    context: Any,
+    instance: Any,
+    image_id: str,
+    update_task_state: Any,
+) -> None:
+    from nova.compute import task_states
+
+    update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+    update_task_state(
+        task_state=task_states.IMAGE_UPLOADING,
+        expected_state=task_states.IMAGE_PENDING_UPLOAD,
+    )
+    metadata = {
+        'status': 'active',
+        'disk_format': 'raw',
+        'container_format': 'bare',
+        'properties': {},
+    }
+    driver._image_api.update(context, image_id, metadata, b'sandbox')

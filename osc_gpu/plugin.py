@@ -21,7 +21,8 @@ from osc_gpu.i18n import _
 
 API_NAME = 'gpu'
 API_VERSION_OPTION = 'os_gpu_api_version'
-API_VERSIONS = ('1',)
+# A mapping, which OpenStackClient 7.5 wants; later ones take a tuple too.
+API_VERSIONS = {'1': 'osc_gpu.plugin'}
 DEFAULT_API_VERSION = '1'
 
 
@@ -38,9 +39,7 @@ def build_option_parser(
         '--os-gpu-api-version',
         metavar='<gpu-api-version>',
         default=utils.env('OS_GPU_API_VERSION'),
-        help=_(
-            "GPU command version, default=%s (Env: OS_GPU_API_VERSION)"
-        )
+        help=_("GPU command version, default=%s (Env: OS_GPU_API_VERSION)")
         % DEFAULT_API_VERSION,
     )
     return parser

@@ -114,12 +114,13 @@ class TestCase(unittest.TestCase):
         )
 
     def _add_discovery(self) -> None:
-        nova = ksa_fixture.NovaMicroversionDiscovery(
-            href=COMPUTE,
-            id='v2.1',
-            min_version='2.1',
-            max_version=self.max_compute_microversion,
-        )
+        nova = {
+            'id': 'v2.1',
+            'status': 'CURRENT',
+            'min_version': '2.1',
+            'version': self.max_compute_microversion,
+            'links': [{'rel': 'self', 'href': COMPUTE}],
+        }
         self.cloud.get(COMPUTE, json={'version': nova})
         self.cloud.get(f'{COMPUTE}/', json={'version': nova})
         placement = {

@@ -1,0 +1,44 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+project = 'osc-gpu'
+copyright = 'The osc-gpu contributors'
+
+extensions = [
+    'cliff.sphinxext',
+    'openstackdocstheme',
+]
+html_theme = 'openstackdocs'
+pygments_style = 'native'
+
+openstackdocs_auto_name = False
+openstackdocs_auto_version = False
+openstackdocs_use_storyboard = False
+
+# The commands are described as they are typed, and without a word on every
+# page that a plugin brings them.
+autoprogram_cliff_application = 'openstack'
+autoprogram_cliff_app_dist_name = 'osc-gpu'
+autoprogram_cliff_ignored = [
+    '--help',
+    '--format',
+    '--column',
+    '--sort-column',
+    '--sort-ascending',
+    '--sort-descending',
+    '--quote',
+    '--noindent',
+    '--max-width',
+    '--fit-width',
+    '--print-empty',
+    '--prefix',
+]

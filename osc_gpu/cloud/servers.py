@@ -1,0 +1,311 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers with GPUs: which there are, and what Placement says they hold.
+
+Nova is asked raw at one microversion, whatever the user chose for core's
+commands: from 2.47 on a server embeds its flavor with the extra specs, also
+when that flavor is long gone, and from 2.69 on a server in a cell that does
+not answer is reported instead of left out. The SDK's objects cannot tell
+extra specs that Nova hides from a flavor that has none.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+import logging
+import re
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa_exceptions
+from openstack import connection
+from openstack import exceptions as sdk_exceptions
+
+from osc_gpu.cloud import extra_specs
+from osc_gpu.cloud import placement
+from osc_gpu.cloud import resource_classes
+from osc_gpu.i18n import _
+
+LOG = logging.getLogger(__name__)
+
+MICROVERSION = '2.69'
+
+_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuServer:
+    """A server, and the GPUs that its own flavor requests.
+
+    ``flavor`` is the name that the flavor had when the server was made.
+    ``host`` is '' for whom Nova does not tell it, and for a server that is
+    on none; ``fault`` is Nova's message, or ''. ``addresses`` lists the
+    addresses by network. ``is_hidden``: Nova did not show the flavor's extra
+    specs. ``is_partial``: the server's cell does not answer, so that Nova
+    knows hardly more than the ID.
+    """
+
+    id: str
+    name: str
+    status: str
+    flavor: str
+    gpu_request: extra_specs.GpuRequest
+    host: str
+    project_id: str
+    user_id: str
+    created_at: str
+    addresses: Mapping[str, tuple[str, ...]]
+    fault: str
+    is_hidden: bool = False
+    is_partial: bool = False
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Device:
+    """What a server holds of one resource provider and resource class.
+
+    ``address`` is a PCI address, or the name of a provider without one.
+    """
+
+    host: str
+    address: str
+    resource_class: str
+    amount: int
+
+
+def parse(found: Mapping[str, Any], also: Collection[str] = ()) -> GpuServer:
+    """Read a server as Nova shows it at ``MICROVERSION``.
+
+    :param also: resource classes that the user says are GPUs too
+    """
+    flavor = found.get('flavor')
+    specs = (flavor or {}).get('extra_specs')
+    return GpuServer(
+        id=found['id'],
+        name=found.get('name') or '',
+        status=found.get('status') or '',
+        flavor=(flavor or {}).get('original_name') or '',
+        gpu_request=extra_specs.parse(specs, also),
+        host=found.get('OS-EXT-SRV-ATTR:host') or '',
+        project_id=found.get('tenant_id') or '',
+        user_id=found.get('user_id') or '',
+        created_at=found.get('created') or '',
+        addresses={
+            network: tuple(a['addr'] for a in addresses if 'addr' in a)
+            for network, addresses in (found.get('addresses') or {}).items()
+        },
+        fault=(found.get('fault') or {}).get('message') or '',
+        is_hidden=flavor is not None and specs is None,
+        is_partial=flavor is None,
+    )
+
+
+def list_servers(
+    conn: connection.Connection,
+    *,
+    all_projects: bool = False,
+    host: str | None = None,
+    status: str | None = None,
+    flavor_id: str | None = None,
+    project_id: str | None = None,
+    also: Collection[str] = (),
+) -> tuple[GpuServer, ...]:
+    """List the servers whose own flavor requests a GPU.
+
+    One request, paged. A host or a project implies all projects: without
+    them Nova looks in the current project only, and drops both filters
+    silently for who may not use them.
+
+    :param also: resource classes that the user says are GPUs too
+    :returns: sorted by host, name and ID
+    """
+    found = _read_all(
+        conn,
+        also,
+        host=host,
+        status=status,
+        flavor=flavor_id,
+        project_id=project_id,
+        all_tenants='True' if all_projects or host or project_id else None,
+    )
+    warn_of_unknown(found)
+    servers = (server for server in found if server.gpu_request)
+    return tuple(sorted(servers, key=lambda s: (s.host, s.name, s.id)))
+
+
+def find_server(
+    conn: connection.Connection, name_or_id: str, also: Collection[str] = ()
+) -> GpuServer:
+    """Find a server of any project by its ID, or of one's own by its name.
+
+    One request; two for a name that looks like an ID.
+
+    :raises openstack.exceptions.NotFoundException: there is none
+    :raises openstack.exceptions.DuplicateResource: there are several
+    """
+    if _UUID.fullmatch(name_or_id):
+        try:
+            return read_server(conn, name_or_id, also)
+        except sdk_exceptions.NotFoundException:
+            LOG.debug('No server with ID %s, so it is a name', name_or_id)
+    found = [
+        server
+        for server in read_named(conn, name_or_id, also=also)
+        if server.name == name_or_id
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise sdk_exceptions.DuplicateResource(
+            _("More than one server has the name '%(name)s': %(ids)s")
+            % {
+                'name': name_or_id,
+                'ids': ', '.join(sorted(server.id for server in found)),
+            }
+        )
+    raise sdk_exceptions.NotFoundException(
+        _("No server with a name or ID of '%s' could be found.") % name_or_id
+    )
+
+
+def read_server(
+    conn: connection.Connection, server_id: str, also: Collection[str] = ()
+) -> GpuServer:
+    """Read one server by its ID, in one request."""
+    return parse(_get(conn, f'/servers/{server_id}', {})['server'], also)
+
+
+def read_named(
+    conn: connection.Connection,
+    name: str,
+    suffix: str = '',
+    also: Collection[str] = (),
+) -> tuple[GpuServer, ...]:
+    """Read the current project's servers of about this name.
+
+    One request, paged. Nova's database matches regular expressions, in its
+    own dialect and perhaps in any case: the caller has to look again.
+
+    :param suffix: a regular expression for what may follow the name
+    """
+    # Nova quotes some characters for some databases (nova/db/utils.py), so
+    # none must be quoted here; a dot stands for them.
+    pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
+    return _read_all(conn, also, name=f'^{pattern}{suffix}$')
+
+
+def warn_of_unknown(found: Iterable[GpuServer]) -> None:
+    """Say of how many servers Nova hides whether they have a GPU."""
+    found = tuple(found)
+    hidden = sum(server.is_hidden for server in found)
+    partial = sum(server.is_partial for server in found)
+    if hidden:
+        LOG.warning(
+            _(
+                "Nova does not show you the extra specs of flavors (policy "
+                "os_compute_api:os-flavor-extra-specs:index). Servers that "
+                "may have a GPU, but are not known to: %d"
+            ),
+            hidden,
+        )
+    if partial:
+        LOG.warning(
+            _(
+                "A cell of this cloud does not answer. Servers that may have "
+                "a GPU, but are not known to: %d"
+            ),
+            partial,
+        )
+
+
+def read_devices(
+    conn: connection.Connection, server_id: str, also: Collection[str] = ()
+) -> tuple[Device, ...]:
+    """Read which GPUs a server holds, as Placement says.
+
+    One request, and one for each host that it holds some of. Empty for whom
+    Placement does not answer (tenants), and without a Placement.
+
+    :param also: resource classes that the user says are GPUs too
+    """
+    try:
+        held = placement.read_allocations(conn, server_id)
+    except (
+        ksa_exceptions.EndpointNotFound,
+        sdk_exceptions.ForbiddenException,
+        sdk_exceptions.ServiceDisabledException,
+    ) as exc:
+        LOG.debug('Devices are not shown: %s', exc)
+        return ()
+    providers: dict[str, placement.Provider] = {}
+    for uuid, amounts in sorted(held.items()):
+        if uuid not in providers and _only_gpus(amounts, also):
+            providers |= placement.read_tree(conn, uuid)
+    return devices(held, providers, also)
+
+
+def devices(
+    held: Mapping[str, Mapping[str, int]],
+    providers: Mapping[str, placement.Provider],
+    also: Collection[str] = (),
+) -> tuple[Device, ...]:
+    """Join what a server holds with the names of whom it holds it from.
+
+    :param held: provider -> resource class -> amount
+    :param providers: the whole trees of the providers with GPUs, by UUID
+    """
+    found = []
+    for uuid, amounts in held.items():
+        provider = providers.get(uuid)
+        root = providers.get(provider.root_uuid) if provider else None
+        host = root.name if root else ''
+        name = provider.name if provider else uuid
+        address = placement.device_of(name, host)
+        found += [
+            Device(host, address, resource_class, amount)
+            for resource_class, amount in _only_gpus(amounts, also).items()
+        ]
+    return tuple(sorted(found))
+
+
+def _only_gpus(
+    amounts: Mapping[str, int], also: Collection[str]
+) -> dict[str, int]:
+    return {
+        name: amount
+        for name, amount in amounts.items()
+        if resource_classes.is_gpu_class(name, also)
+    }
+
+
+def _read_all(
+    conn: connection.Connection,
+    also: Collection[str],
+    **filters: str | None,
+) -> tuple[GpuServer, ...]:
+    params = {key: value for key, value in filters.items() if value}
+    found: list[Mapping[str, Any]] = []
+    while True:
+        page = _get(conn, '/servers/detail', params)
+        found += page['servers']
+        if not page['servers'] or 'servers_links' not in page:
+            return tuple(parse(server, also) for server in found)
+        params['marker'] = found[-1]['id']
+
+
+def _get(
+    conn: connection.Connection, path: str, params: Mapping[str, str]
+) -> Any:
+    response = conn.compute.get(path, params=params, microversion=MICROVERSION)
+    sdk_exceptions.raise_from_response(response)
+    return response.json()

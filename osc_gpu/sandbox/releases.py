@@ -1,0 +1,366 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""OpenStack releases, each in a virtual environment of its own.
+
+An installation is made once, in the user's cache folder, and is complete
+when its marker says what went into it; anything else there is made again.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from osc_gpu.i18n import _
+from osc_gpu.sandbox import errors
+from osc_gpu.sandbox import locks
+from osc_gpu.sandbox import processes
+from osc_gpu.sandbox import progress
+
+RELEASES = ('2025.1', '2025.2', '2026.1', '2026.2')
+DEFAULT = RELEASES[-1]
+
+#: oslotest and what follows is what the fakes in Nova's own wheel import;
+#: cheroot serves. With SQLAlchemy 2.1 these fakes turn a warning into an
+#: error, and confirming a migration answers 500.
+PACKAGES = (
+    'nova',
+    'keystone',
+    'glance',
+    'neutron',
+    'openstack-placement',
+    'oslotest',
+    'testtools',
+    'fixtures',
+    'requests-mock',
+    'wsgi-intercept',
+    'cheroot',
+    'SQLAlchemy<2.1',
+)
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_MARKER = 'installed.json'
+_PYTHONS = ((3, 11), (3, 12), (3, 13))
+
+#: What would make pip install something else, or somewhere else. Where it
+#: looks for packages, and how it gets there, is the user's business.
+_UNWANTED = re.compile(
+    r'PYTHON.*|VIRTUAL_ENV.*|__PYVENV_LAUNCHER__|PIP_(USER|TARGET|PREFIX|ROOT|'
+    r'SRC|PYTHON|CONSTRAINT|REQUIREMENT|EDITABLE|NO_DEPS|DRY_RUN|REPORT|'
+    r'IGNORE_INSTALLED|FORCE_REINSTALL|REQUIRE_HASHES|PRE|QUIET|VERBOSE|'
+    r'COMPILE|NO_COMPILE|GROUP)'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Installation:
+    """Where a release is, or will be, installed for this Python."""
+
+    release: str
+    folder: pathlib.Path
+
+    @property
+    def venv(self) -> pathlib.Path:
+        """The virtual environment."""
+        return self.folder / 'venv'
+
+    @property
+    def python(self) -> pathlib.Path:
+        """The interpreter that runs the services."""
+        return self.venv / 'bin' / 'python'
+
+    @property
+    def template(self) -> pathlib.Path:
+        """The databases a sandbox starts with."""
+        return self.folder / 'template'
+
+    @property
+    def log(self) -> pathlib.Path:
+        """The log of how it was installed."""
+        return self.folder.with_name(f'{self.folder.name}.log')
+
+
+def installation(release: str) -> Installation:
+    """Return the place of a release's installation.
+
+    Each Python has its own, so that two of them do not take turns in
+    replacing each other's.
+    """
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    if not os.path.isabs(base):
+        base = os.path.expanduser('~/.cache')
+    name = f'{release}-py{_python_version()}'
+    return Installation(
+        release, pathlib.Path(base, 'osc-gpu', 'releases', name)
+    )
+
+
+def _python_version() -> str:
+    return '{}.{}'.format(*sys.version_info[:2])
+
+
+def constraints_file(release: str) -> pathlib.Path:
+    """Return the file that pins all packages of a release."""
+    return _HERE / 'constraints' / f'{release}.txt'
+
+
+def fingerprints(release: str) -> dict[str, str]:
+    """Return what an up-to-date installation's marker holds."""
+    packages = [
+        constraints_file(release).read_text(),
+        *PACKAGES,
+        _python_version(),
+    ]
+    venv = _digest(packages)
+    return {
+        'venv': venv,
+        'template': _digest([venv, *_template_sources('template')]),
+    }
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _template_sources(*modules: str) -> list[str]:
+    """Return the sources of modules and of the services they import."""
+    sources: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = _HERE / 'services' / f'{name}.py'
+        if name not in sources and path.exists():
+            sources[name] = path.read_text()
+            waiting += re.findall(
+                r'(?m)^\s*from services import (\w+)', sources[name]
+            )
+    return [sources[name] for name in sorted(sources)]
+
+
+def _marker(place: Installation) -> dict[str, str]:
+    """Return what an installation says of itself; nothing if it is partial."""
+    try:
+        found = json.loads((place.folder / _MARKER).read_text())
+    except (OSError, ValueError):
+        return {}
+    usable = isinstance(found, dict) and os.access(place.python, os.X_OK)
+    return found if usable else {}
+
+
+def is_complete(release: str) -> bool:
+    """Say whether a release is installed as this package wants it."""
+    return _marker(installation(release)) == fingerprints(release)
+
+
+def ensure(release: str, report: progress.Progress) -> Installation:
+    """Install a release unless it is, and return where.
+
+    Raises SandboxError, with the end of the log, when it does not work out.
+    """
+    place = installation(release)
+    if is_complete(release):
+        return place
+    if sys.version_info[:2] not in _PYTHONS:
+        raise errors.SandboxError(
+            _("Python %(found)s cannot run the services; use %(known)s")
+            % {
+                'found': _python_version(),
+                'known': ', '.join('{}.{}'.format(*v) for v in _PYTHONS),
+            }
+        )
+
+    def waiting(pid: int) -> None:
+        report.step(_("Waiting for another installation (process %d)") % pid)
+
+    lock = place.folder.with_name(f'{place.folder.name}.lock')
+    with locks.exclusive(lock, waiting):
+        if not is_complete(release):
+            _install(place, report)
+    return place
+
+
+def _install(place: Installation, report: progress.Progress) -> None:
+    wanted = fingerprints(place.release)
+    present = _marker(place)
+    place.log.write_bytes(b'')
+    for left in place.folder.parent.glob(f'{place.folder.name}.tmp-*'):
+        shutil.rmtree(left)
+    folder = pathlib.Path(
+        tempfile.mkdtemp(
+            dir=place.folder.parent, prefix=f'{place.folder.name}.tmp-'
+        )
+    )
+    made = Installation(place.release, folder)
+    try:
+        if present.get('venv') == wanted['venv']:
+            _make_template(place, made, place.log, report)
+            _replace_template(place, made, wanted)
+        else:
+            _check_unused(place)
+            report.step(
+                _("Installing OpenStack %(release)s into %(folder)s, once")
+                % {'release': place.release, 'folder': place.folder}
+            )
+            _make_venv(made, place, report)
+            _make_template(made, made, place.log, report)
+            _move_scripts(made.venv, place.venv)
+            (folder / _MARKER).write_text(json.dumps(wanted))
+            shutil.rmtree(place.folder, ignore_errors=True)
+            folder.rename(place.folder)
+    finally:
+        report.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_unused(place: Installation) -> None:
+    pids = processes.using(place.folder)
+    if pids:
+        raise errors.SandboxError(
+            _(
+                "OpenStack %(release)s is to be installed anew, but a "
+                "running sandbox uses it (process %(pid)d); end that first"
+            )
+            % {'release': place.release, 'pid': pids[0]}
+        )
+
+
+def _make_venv(
+    made: Installation, place: Installation, report: progress.Progress
+) -> None:
+    report.step(_("  virtual environment"))
+    # Of a virtual environment's Python, venv takes the one it is made from.
+    command = [sys.executable, '-m', 'venv', str(made.venv)]
+    _run(command, place.log, made.folder)
+    pins = constraints_file(place.release).read_text().count('==')
+    report.step(_("  %d packages") % pins)
+    count = 0
+
+    def told(line: str) -> None:
+        nonlocal count
+        if line.startswith(('Collecting ', 'Processing ')):
+            count = min(count + 1, pins)
+            report.live(_("  fetched %d") % count)
+        elif line.startswith('Installing collected packages'):
+            report.live(_("  unpacking them; this takes half a minute"))
+
+    _run(
+        [
+            str(made.python), '-m', 'pip', 'install', '--no-user',
+            '--no-input', '--disable-pip-version-check',
+            '--no-warn-script-location', '--progress-bar', 'off',
+            '--constraint', str(constraints_file(place.release)), *PACKAGES,
+        ],
+        place.log,
+        made.folder,
+        told=told,
+    )  # fmt: skip
+
+
+def _make_template(
+    installed: Installation,
+    made: Installation,
+    log: pathlib.Path,
+    report: progress.Progress,
+) -> None:
+    report.step(_("  empty databases"))
+    _run(
+        [
+            str(installed.python), '-m', 'services.template',
+            str(made.template),
+        ],
+        log,
+        made.folder,
+        environment=processes.environment(),
+    )  # fmt: skip
+
+
+def _replace_template(
+    place: Installation, made: Installation, wanted: Mapping[str, str]
+) -> None:
+    marker = place.folder / _MARKER
+    marker.unlink(missing_ok=True)
+    shutil.rmtree(place.template, ignore_errors=True)
+    made.template.rename(place.template)
+    marker.with_suffix('.part').write_text(json.dumps(wanted))
+    marker.with_suffix('.part').rename(marker)
+
+
+def _move_scripts(venv: pathlib.Path, target: pathlib.Path) -> None:
+    """Make the scripts of an environment name the place it moves to."""
+    for script in [venv / 'pyvenv.cfg', *(venv / 'bin').iterdir()]:
+        if script.is_file() and not script.is_symlink():
+            content = script.read_bytes()
+            moved = content.replace(os.fsencode(venv), os.fsencode(target))
+            if moved != content:
+                script.write_bytes(moved)
+
+
+def _run(
+    command: list[str],
+    log: pathlib.Path,
+    folder: pathlib.Path,
+    told: Callable[[str], None] = lambda line: None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a step of an installation, its output in the log.
+
+    Each line is also told; SandboxError with the last ones when it fails.
+    """
+    if environment is None:
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not _UNWANTED.fullmatch(key)
+        }
+    with (
+        log.open('a', encoding='utf-8', errors='replace') as output,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding='utf-8',
+            errors='replace',
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                output.write(line)
+                told(line)
+            status = process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if status:
+        raise errors.SandboxError(
+            _("%(command)s failed, see %(log)s:\n%(tail)s")
+            % {
+                'command': ' '.join(command[1:4]),
+                'log': log,
+                'tail': errors.tail(log),
+            }
+        )

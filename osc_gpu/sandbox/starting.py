@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From a spec to a cloud in which everything answers."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import contextlib
+import http.client
+import pathlib
+import signal
+import subprocess
+import time
+
+from osc_gpu.i18n import _
+from osc_gpu.sandbox import control
+from osc_gpu.sandbox import errors
+from osc_gpu.sandbox import furnish
+from osc_gpu.sandbox import processes
+from osc_gpu.sandbox import progress
+from osc_gpu.sandbox import spec as specs
+
+#: the module that runs each service
+MODULES = {
+    'identity': 'keystone_api',
+    'placement': 'placement_api',
+    'image': 'glance_api',
+    'network': 'neutron_api',
+    'compute': 'nova_all',
+}
+
+#: seconds after which a start has failed, however busy the machine
+START_LIMIT = 300.0
+_POLL = 0.05
+
+#: the paths that say whether a service answers; compute's is its control
+_PROBES = {
+    'identity': '/v3',
+    'placement': '/',
+    'image': '/',
+    'network': '/v2.0/',
+}
+
+
+def start(
+    spec: specs.Spec, python: pathlib.Path, report: progress.Progress
+) -> None:
+    """Start all services at once, wait for them, and furnish the cloud.
+
+    When that fails, or is interrupted, everything is ended again. Raises
+    SandboxError with the end of the log of what failed.
+    """
+    path = specs.path(pathlib.Path(spec.state))
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    report.step(_("Starting OpenStack %s") % spec.release)
+    try:
+        for service, module in MODULES.items():
+            log = spec.logs / f'{service}.log'
+            children[service] = processes.start(python, module, path, log)
+        _wait(spec, children, report)
+    except BaseException:
+        report.clear()
+        with _undisturbed():
+            processes.end(path, list(children.values()))
+        raise
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C stop the cleaning up after the first."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    try:
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in numbers}
+    except ValueError:  # only the main thread may; only it is interrupted
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(
+    spec: specs.Spec,
+    children: Mapping[str, subprocess.Popen[bytes]],
+    report: progress.Progress,
+) -> None:
+    """Wait for the services, and furnish the cloud as soon as they answer."""
+    deadline = time.monotonic() + START_LIMIT
+    waiting = dict.fromkeys(children)
+    jobs = {'network': furnish.make_networks, 'image': furnish.make_images}
+    admin = None
+    running: list[futures.Future[None]] = []
+    pool = futures.ThreadPoolExecutor(max_workers=len(jobs))
+    try:
+        while waiting or jobs or not all(job.done() for job in running):
+            _check_alive(spec, children)
+            for service in [s for s in waiting if is_ready(spec, s)]:
+                del waiting[service]
+            if admin is None and 'identity' not in waiting:
+                admin = furnish.log_in(spec)
+            for service in jobs.keys() - waiting.keys() if admin else ():
+                running.append(pool.submit(jobs.pop(service), spec, admin))
+            for job in running:
+                if job.done():
+                    job.result()
+            if time.monotonic() > deadline:
+                raise errors.SandboxError(_late(spec, list(waiting)))
+            report.live(_("  waiting for %s") % _names(waiting))
+            time.sleep(_POLL)
+        for job in running:
+            job.result()
+        furnish.verify(spec, admin)
+    except errors.SandboxError:
+        raise
+    except Exception as exc:
+        # An API refused: its service may have died, or its log says why.
+        _check_alive(spec, children)
+        raise errors.SandboxError(
+            _("furnishing the cloud failed: %(error)s; logs are in %(logs)s")
+            % {'error': exc, 'logs': spec.logs}
+        ) from exc
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _names(waiting: Mapping[str, object]) -> str:
+    return ', '.join(waiting) or _("networks and images")
+
+
+def _late(spec: specs.Spec, waiting: Sequence[str]) -> str:
+    service = waiting[0] if waiting else 'network'
+    log = spec.logs / f'{service}.log'
+    return _(
+        "not up after %(limit)d s, waiting for %(names)s; see %(log)s:\n"
+        "%(tail)s"
+    ) % {
+        'limit': START_LIMIT,
+        'names': _names(dict.fromkeys(waiting)),
+        'log': log,
+        'tail': errors.tail(log),
+    }
+
+
+def _check_alive(
+    spec: specs.Spec, children: Mapping[str, subprocess.Popen[bytes]]
+) -> None:
+    for service, child in children.items():
+        if child.poll() is not None:
+            log = spec.logs / f'{service}.log'
+            raise errors.SandboxError(
+                _(
+                    "%(service)s ended with status %(status)d; see "
+                    "%(log)s:\n%(tail)s"
+                )
+                % {
+                    'service': service,
+                    'status': child.returncode,
+                    'log': log,
+                    'tail': errors.tail(log),
+                }
+            )
+
+
+def is_ready(spec: specs.Spec, service: str) -> bool:
+    """Ask a service whether it can be used."""
+    if service == 'compute':
+        try:
+            return bool(control.Control(spec, limit=2.0).status()['ready'])
+        except errors.SandboxError:
+            return False
+    connection = http.client.HTTPConnection(
+        spec.address, spec.ports[service], timeout=2.0
+    )
+    try:
+        connection.request('GET', _PROBES[service])
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    # Keystone answers once everything in it is made; the others may say 401.
+    limit = 201 if service == 'identity' else 500
+    return answer.status < limit

@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The tools that the tox environments rest on."""
+
+import contextlib
+import importlib.util
+import io
+import pathlib
+import sys
+import tempfile
+from typing import Any
+import unittest
+from unittest import mock
+
+TOOLS = pathlib.Path(__file__).parents[2] / 'tools'
+
+SUMMARY = """\
+======
+Totals
+======
+Ran: 12 tests in 1.7744 sec.
+ - Passed: 8
+ - Skipped: 1
+ - Expected Fail: 1
+ - Unexpected Success: 0
+ - Failed: 2
+Sum of execute time for each test: 2.5483 sec.
+"""
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.dict(sys.modules, {name: module}):
+        spec.loader.exec_module(module)
+    return module
+
+
+class TestLowestConstraints(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.tool = load('lowest_constraints')
+
+    def test_bounds_become_versions(self) -> None:
+        self.assertEqual(
+            ['cliff==4.9.1', 'oslo.i18n==6.5.1'],
+            self.tool.constraints(['cliff>=4.9.1', ' oslo.i18n >= 6.5.1 ']),
+        )
+
+    def test_a_dependency_without_a_bound(self) -> None:
+        for dependency in ('cliff', 'cliff==4', 'cliff>=4,<5', 'cliff>4'):
+            with self.subTest(dependency=dependency):
+                with self.assertRaisesRegex(ValueError, 'cliff'):
+                    self.tool.constraints([dependency])
+
+    def test_printed_from_pyproject(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()) as stdout:
+            self.assertEqual(0, self.tool.main([]))
+        self.assertIn('openstacksdk==', stdout.getvalue())
+        self.assertIn('python-openstackclient==', stdout.getvalue())
+
+    def test_command_gets_them(self) -> None:
+        script = 'import sys; sys.exit(open(sys.argv[2]).read().count("=="))'
+        status = self.tool.main(['--', sys.executable, '-c', script])
+        self.assertGreater(status, 3)
+
+
+class TestRunTests(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.tool = load('run_tests')
+
+    def outcome(self, output: str, status: int) -> tuple[int, int, bool]:
+        outcome = self.tool.Outcome('unit')
+        for line in output.splitlines(keepends=True):
+            outcome.count(line)
+        outcome.close(status)
+        return outcome.passed, outcome.failed, outcome.ok
+
+    def test_counts_of_stestr(self) -> None:
+        self.assertEqual((9, 2, False), self.outcome(SUMMARY, 1))
+
+    def test_several_runs_in_one_environment(self) -> None:
+        self.assertEqual((18, 4, False), self.outcome(SUMMARY * 2, 1))
+
+    def test_all_passed(self) -> None:
+        good = SUMMARY.replace('Failed: 2', 'Failed: 0')
+        self.assertEqual((9, 0, True), self.outcome(good, 0))
+
+    def test_tests_passed_but_the_environment_failed(self) -> None:
+        good = SUMMARY.replace('Failed: 2', 'Failed: 0')
+        self.assertEqual((9, 1, False), self.outcome(good, 2))
+
+    def test_failures_are_failures_whatever_the_status(self) -> None:
+        self.assertEqual((9, 2, False), self.outcome(SUMMARY, 0))
+
+    def test_a_check_without_tests(self) -> None:
+        self.assertEqual((1, 0, True), self.outcome('fine\n', 0))
+        self.assertEqual((0, 1, False), self.outcome('bad\n', 1))
+
+    def test_a_test_run_without_tests(self) -> None:
+        none = '======\nRan: 0 tests in 0.0 sec.\n - Passed: 0\n - Failed: 0\n'
+        self.assertEqual((0, 1, False), self.outcome(none, 0))
+
+    def test_last_line(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            # A stand-in for tox: the environment's name is its exit status.
+            (pathlib.Path(folder) / 'tox.py').write_text(
+                'import sys\n'
+                f'sys.stdout.write({SUMMARY!r})\n'
+                'sys.exit(int(sys.argv[-1]))\n'
+            )
+            with (
+                mock.patch.dict('os.environ', {'PYTHONPATH': folder}),
+                contextlib.redirect_stdout(io.StringIO()) as stdout,
+            ):
+                self.assertEqual(1, self.tool.main(['1', '1']))
+        lines = stdout.getvalue().splitlines()
+        self.assertEqual('18 passed, 4 failed', lines[-1])
+        self.assertIn('===== 1 =====', lines)
+        self.assertIn('Ran: 12 tests in 1.7744 sec.', lines)
+
+    def test_without_environments(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            self.assertEqual(2, self.tool.main([]))
+        self.assertIn('usage: ', stderr.getvalue())
+
+
+class TestForgetEntryPoints(unittest.TestCase):
+    def test_only_that_cache(self) -> None:
+        tool = load('forget_entry_points')
+        with tempfile.TemporaryDirectory() as folder:
+            cache = pathlib.Path(folder)
+            (cache / 'python-entrypoints').mkdir()
+            (cache / 'python-entrypoints' / 'x').touch()
+            (cache / 'osc-gpu').mkdir()
+            with mock.patch.dict('os.environ', {'XDG_CACHE_HOME': folder}):
+                tool.main()
+                tool.main()
+            self.assertEqual(
+                ['osc-gpu'], [path.name for path in cache.iterdir()]
+            )

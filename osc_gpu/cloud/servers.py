@@ -146,9 +146,10 @@ def list_servers(
 def find_server(
     conn: connection.Connection, name_or_id: str, also: Collection[str] = ()
 ) -> GpuServer:
-    """Find a server of any project by its ID, or of one's own by its name.
+    """Find a server by its ID or name; the own project's names come first.
 
-    One request; two for a name that looks like an ID.
+    One request; one more for a name that looks like an ID, and one for a name
+    that only other projects have, which takes an admin's rights.
 
     :raises openstack.exceptions.NotFoundException: there is none
     :raises openstack.exceptions.DuplicateResource: there are several
@@ -158,11 +159,13 @@ def find_server(
             return read_server(conn, name_or_id, also)
         except sdk_exceptions.NotFoundException:
             LOG.debug('No server with ID %s, so it is a name', name_or_id)
-    found = [
-        server
-        for server in read_named(conn, name_or_id, also=also)
-        if server.name == name_or_id
-    ]
+    found = _called(name_or_id, read_named(conn, name_or_id, also=also))
+    if not found:
+        try:
+            others = read_named(conn, name_or_id, also=also, all_projects=True)
+            found = _called(name_or_id, others)
+        except sdk_exceptions.ForbiddenException as exc:
+            LOG.debug('Other projects are not looked at: %s', exc)
     if len(found) == 1:
         return found[0]
     if found:
@@ -178,6 +181,10 @@ def find_server(
     )
 
 
+def _called(name: str, found: Iterable[GpuServer]) -> list[GpuServer]:
+    return [server for server in found if server.name == name]
+
+
 def read_server(
     conn: connection.Connection, server_id: str, also: Collection[str] = ()
 ) -> GpuServer:
@@ -190,8 +197,10 @@ def read_named(
     name: str,
     suffix: str = '',
     also: Collection[str] = (),
+    *,
+    all_projects: bool = False,
 ) -> tuple[GpuServer, ...]:
-    """Read the current project's servers of about this name.
+    """Read the current project's servers of about this name, or everyone's.
 
     One request, paged. Nova's database matches regular expressions, in its
     own dialect and perhaps in any case: the caller has to look again.
@@ -201,7 +210,12 @@ def read_named(
     # Nova quotes some characters for some databases (nova/db/utils.py), so
     # none must be quoted here; a dot stands for them.
     pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
-    return _read_all(conn, also, name=f'^{pattern}{suffix}$')
+    return _read_all(
+        conn,
+        also,
+        name=f'^{pattern}{suffix}$',
+        all_tenants='True' if all_projects else None,
+    )
 
 
 def warn_of_unknown(found: Iterable[GpuServer]) -> None:

@@ -15,15 +15,18 @@
 import argparse
 from collections.abc import Iterable
 from typing import Any
+from typing import TYPE_CHECKING
 
 from cliff import columns as cliff_columns
 from osc_lib.cli import format_columns
 from osc_lib import exceptions
 
-from osc_gpu.cloud import inventory
 from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import options
+
+if TYPE_CHECKING:
+    from osc_gpu.cloud import inventory
 
 _COLUMNS = (
     ('Host', 'host'),
@@ -54,7 +57,7 @@ class ServersColumn(cliff_columns.FormattableColumn[Any]):
         return [holder._asdict() for holder in self._value]
 
 
-def _cell(gpu: inventory.GpuInventory, field: str) -> Any:
+def _cell(gpu: 'inventory.GpuInventory', field: str) -> Any:
     value = getattr(gpu, field)
     if field == 'traits':
         return format_columns.ListColumn(list(value))
@@ -100,6 +103,8 @@ class ListInventory(command.Lister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
+        from osc_gpu.cloud import inventory
+
         gpus = inventory.read(
             self.connection,
             host=parsed_args.host,
@@ -144,6 +149,8 @@ class ShowInventory(command.ShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from osc_gpu.cloud import inventory
+
         gpus = inventory.find(
             self.connection,
             parsed_args.provider,
@@ -155,8 +162,8 @@ class ShowInventory(command.ShowOne):
 
 
 def _the_one(
-    gpus: tuple[inventory.GpuInventory, ...], parsed_args: argparse.Namespace
-) -> inventory.GpuInventory:
+    gpus: 'tuple[inventory.GpuInventory, ...]', parsed_args: argparse.Namespace
+) -> 'inventory.GpuInventory':
     if len(gpus) == 1:
         return gpus[0]
     if gpus:

@@ -194,7 +194,7 @@ resource class and amount; it is empty without the right to ask Placement
         parser.add_argument(
             'server',
             metavar='<server>',
-            help=_("Server to show (name or ID; ID in another project)"),
+            help=_("Server to show (name or ID)"),
         )
         options.add_resource_class_option(parser)
         return parser

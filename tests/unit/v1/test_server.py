@@ -386,6 +386,34 @@ class TestShowServer(base.TestCase):
         self.assertEqual('GET /servers/detail?name=^train$', self.requests[0])
         self.assertEqual(3, len(self.requests))
 
+    def test_by_name_in_another_project(self):
+        def answer(request, context):
+            everyone = 'all_tenants' in request.qs
+            return {'servers': [server()] if everyone else []}
+
+        self.cloud.get(DETAIL, json=answer)
+        add_devices(self.cloud)
+        self.assertEqual(
+            ID, self.table('gpu', 'server', 'show', 'train')['id']
+        )
+        self.assertEqual(
+            [
+                'GET /servers/detail?name=^train$',
+                'GET /servers/detail?name=^train$&all_tenants=True',
+            ],
+            self.requests[:2],
+        )
+
+    def test_by_name_as_a_tenant(self):
+        self.cloud.get(DETAIL, json={'servers': []})
+        self.cloud.get(
+            f'{DETAIL}?all_tenants=True', **nova_error(403, 'Policy does not')
+        )
+        self.assertEqual(
+            "No server with a name or ID of 'train' could be found.",
+            self.fails('gpu', 'server', 'show', 'train'),
+        )
+
     def test_a_name_is_no_pattern(self):
         self.cloud.get(DETAIL, json={'servers': [server(name='a.(b|c')]})
         add_devices(self.cloud)
@@ -400,10 +428,11 @@ class TestShowServer(base.TestCase):
                 f"No server with a name or ID of '{name}' could be found.",
                 self.fails('gpu', 'server', 'show', '--', name),
             )
-            self.assertEqual(1, len(self.requests))
-            self.assertTrue(
-                self.requests[0].startswith('GET /servers/detail?name=^')
-            )
+            self.assertEqual(2, len(self.requests))
+            for request in self.requests:
+                self.assertTrue(
+                    request.startswith('GET /servers/detail?name=^')
+                )
 
     def test_a_name_like_an_id(self):
         self.cloud.get(

@@ -25,6 +25,7 @@ import re
 import shlex
 import signal
 import threading
+import time
 from typing import Any
 import uuid
 
@@ -46,6 +47,9 @@ _VALIDATED = '2.86'
 #: Nova's validator knows nothing of these and refuses them, though its
 #: libvirt driver reads them (2024.1 to 2026.2).
 _WRONGLY_REFUSED = 'hw:maxphysaddr_'
+#: Seconds to wait before each look for a flavor whose making was not
+#: answered: Nova may be at it still.
+_LATE = (0, 0.5, 1.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,29 +171,35 @@ def _undo(
     conn: connection.Connection, flavor_id: str, name: str, was_made: bool
 ) -> str:
     """Remove a flavor that lacks its GPU; say what became of it."""
-    try:
-        _delete(conn, flavors.path(flavor_id))
-    except sdk_exceptions.NotFoundException:
-        return _("no flavor is left of it")
-    except BaseException as exc:
-        left = _("is left") if was_made else _("may be left")
-        return _(
-            "flavor %(name)s %(left)s without its GPU request, since removing "
-            "it failed too (%(why)s): remove it with %(command)s"
-        ) % {
-            'name': name,
-            'left': left,
-            'why': _why(exc),
-            'command': shlex.join(
-                ['openstack', 'flavor', 'delete', flavor_id]
-            ),
-        }
-    return _("the new flavor %s is removed again") % name
+    command = shlex.join(['openstack', 'flavor', 'delete', flavor_id])
+    for delay in (0,) if was_made else _LATE:
+        try:
+            time.sleep(delay)
+            _delete(conn, flavors.path(flavor_id))
+        except sdk_exceptions.NotFoundException:
+            continue
+        except BaseException as exc:
+            left = _("is left") if was_made else _("may be left")
+            return _(
+                "flavor %(name)s %(left)s without its GPU request, since "
+                "removing it failed too (%(why)s): remove it with %(command)s"
+            ) % {
+                'name': name,
+                'left': left,
+                'why': _why(exc),
+                'command': command,
+            }
+        return _("the new flavor %s is removed again") % name
+    return _(
+        "flavor %(name)s is not there; should Nova still make it, remove it "
+        "with %(command)s"
+    ) % {'name': name, 'command': command}
 
 
 def _why(exc: BaseException) -> str:
+    """Word what went wrong as the first half of a sentence."""
     if isinstance(exc, Exception):
-        return errors.explain(exc)
+        return errors.explain(exc).removesuffix('.')
     return _("Interrupted")
 
 

@@ -61,10 +61,11 @@ def _holder(path: pathlib.Path, descriptor: int) -> int:
     content = os.pread(descriptor, 20, 0)
     if not content.isdigit():
         return 0
-    pid = int(content)
-    folder = pathlib.Path('/proc', str(pid), 'fd')
-    try:
-        opened = {os.readlink(folder / name) for name in os.listdir(folder)}
-    except OSError:
-        return 0
-    return pid if os.path.realpath(path) in opened else 0
+    wanted = os.path.realpath(path)
+    # Descriptors, and the process itself, come and go while one looks.
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f'/proc/{int(content)}/fd'):
+            with contextlib.suppress(OSError):
+                if os.readlink(f'/proc/{int(content)}/fd/{name}') == wanted:
+                    return int(content)
+    return 0

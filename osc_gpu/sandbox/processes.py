@@ -18,6 +18,7 @@ a crash of whoever started it, and names no process that came later.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -119,9 +120,8 @@ def using(folder: pathlib.Path) -> list[int]:
     ]
 
 
-def _send(found: Sequence[Process], number: signal.Signals) -> None:
-    own = {process.pid for process in found}
-    for pid in own:
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             # Each service leads a group of its own. Where it does not (it
             # was started by hand), the group is somebody else's.
@@ -138,38 +138,45 @@ def end(
 ) -> int:
     """End all processes of a sandbox, and return how many there were.
 
-    ``children`` are those that this process has started and must reap.
-    Raises SandboxError when a process survives even SIGKILL.
+    ``children`` are those that this process has started and must reap; one
+    just started may not have a command line yet. Raises SandboxError when a
+    process survives even SIGKILL.
     """
-    found = find(spec)
-    pids = {process.pid for process in found}
-    _send(found, signal.SIGTERM)
-    if not _gone(spec, children, grace):
+    seen: set[int] = set()
+
+    def alive() -> set[int]:
+        left = {process.pid for process in find(spec)}
+        left |= {child.pid for child in children if child.poll() is None}
+        seen.update(left)
+        return left
+
+    def gone() -> bool:
+        return not alive() and all(map(_dead, seen))
+
+    _send(alive(), signal.SIGTERM)
+    if not wait_until(gone, grace):
         # Killed again and again: a process may have had a child meanwhile.
         deadline = time.monotonic() + KILL_LIMIT
-        while left := find(spec):
-            pids |= {process.pid for process in left}
-            _send(left, signal.SIGKILL)
+        while not wait_until(gone, 0.1):
+            _send(alive(), signal.SIGKILL)
             if time.monotonic() > deadline:
                 raise errors.SandboxError(
                     _("still running after SIGKILL: process %s")
-                    % ', '.join(str(process.pid) for process in left)
+                    % ', '.join(str(pid) for pid in seen if not _dead(pid))
                 )
-            _gone(spec, children, 0.1)
-    return len(pids)
+    return len(seen)
 
 
-def _gone(
-    spec: pathlib.Path,
-    children: Sequence[subprocess.Popen[bytes]],
-    limit: float,
-) -> bool:
-    def check() -> bool:
-        for child in children:
-            child.poll()
-        return not find(spec)
+def _dead(pid: int) -> bool:
+    """Say whether a process has let go of all it had, its ports included.
 
-    return wait_until(check, limit)
+    Its command line is gone somewhat earlier.
+    """
+    try:
+        stat = (_PROC / str(pid) / 'stat').read_text()
+    except OSError:
+        return True
+    return stat.rpartition(')')[2].split()[0] in 'ZX'
 
 
 def wait_until(check: Callable[[], bool], limit: float) -> bool:

@@ -29,6 +29,7 @@ if typing.TYPE_CHECKING:
     import yaml
 
 _NULL = 'tag:yaml.org,2002:null'
+_PLAIN_KEY = re.compile(r'[A-Za-z0-9_.<-]{1,60}')
 _INTEGER = re.compile(r'[+-]?[0-9]{1,12}')
 _BOOLEANS = {
     'true': True,
@@ -119,7 +120,8 @@ class Value:
         found: dict[str, Value] = {}
         for key_node, value_node in self._node.value:
             key = Value(key_node, self.path).text()
-            path = f'{self.path}.{key}' if self.path else key
+            shown_key = key if _PLAIN_KEY.fullmatch(key) else shown(key)
+            path = f'{self.path}.{shown_key}' if self.path else shown_key
             value = Value(value_node, path)
             value._check_flat_key(key_node)
             if key in found:

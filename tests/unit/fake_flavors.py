@@ -16,7 +16,9 @@ from collections.abc import Callable
 import dataclasses
 import json
 import re
+import time
 from typing import Any
+from unittest import mock
 from urllib import parse
 
 import requests_mock
@@ -206,6 +208,9 @@ class TestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.nova = FakeNova(self.cloud)
+        self.sleep = self.enterContext(
+            mock.patch.object(time, 'sleep', autospec=True)
+        )
 
     @property
     def writes(self) -> list[str]:

@@ -133,6 +133,7 @@ class TestParse(unittest.TestCase):
         self.assertFalse(extra_specs.parse(None))
         self.assertFalse(extra_specs.parse({}))
 
+    @hypothesis.settings(deadline=None)
     @hypothesis.given(
         strategies.dictionaries(
             strategies.one_of(
@@ -147,6 +148,7 @@ class TestParse(unittest.TestCase):
     def test_never_raises(self, specs: dict[str, str]) -> None:
         self.assertGreaterEqual(extra_specs.parse(specs).count, 0)
 
+    @hypothesis.settings(deadline=None)
     @hypothesis.given(requests)
     def test_reads_back_what_a_flavor_would_hold(
         self, request: extra_specs.GpuRequest
@@ -203,12 +205,14 @@ class TestParseRequest(unittest.TestCase):
                     extra_specs.parse_request(text)
                 self.assertIn(part, str(caught.exception))
 
+    @hypothesis.settings(deadline=None)
     @hypothesis.given(requests)
     def test_reads_back_its_own_text(
         self, request: extra_specs.GpuRequest
     ) -> None:
         self.assertEqual(request, extra_specs.parse_request(request.text))
 
+    @hypothesis.settings(deadline=None)
     @hypothesis.given(strategies.text())
     def test_raises_nothing_but_value_errors(self, text: str) -> None:
         try:

@@ -328,6 +328,7 @@ class TestNew(unittest.TestCase):
         self.assertFalse(flavor_specs.Unwanted())
         self.assertTrue(flavor_specs.Unwanted(gpu=True))
 
+    @hypothesis.settings(deadline=None)
     @hypothesis.given(
         strategies.dictionaries(
             strategies.from_regex('[a-z0-9-]{1,9}', fullmatch=True),

@@ -83,15 +83,46 @@ class TestCreateFlavor(TestCase):
         for answer in BROKEN:
             for done, left in (
                 (True, 'the new flavor g is removed again'),
-                (False, 'no flavor is left of it'),
+                (
+                    False,
+                    'flavor g is not there; should Nova still make it, remove '
+                    "it with openstack flavor delete 'big one'",
+                ),
             ):
-                for flavor_id in (None, 'big one'):
-                    with self.subTest(answer, done=done, id=flavor_id):
-                        self.nova.faults.clear()
-                        self.nova.fail('POST', '/flavors', answer, done=done)
-                        line = self.refused(flavor_id)
-                        self.assertTrue(line.endswith(f'; {left}'), line)
-                        self.assert_nothing_left()
+                with self.subTest(answer, done=done):
+                    self.nova.faults.clear()
+                    self.nova.fail('POST', '/flavors', answer, done=done)
+                    line = self.refused('big one')
+                    self.assertTrue(line.endswith(f'; {left}'), line)
+                    self.assert_nothing_left()
+
+    def test_an_id_of_ours_can_be_removed_as_well(self) -> None:
+        self.nova.fail('POST', '/flavors', CUT, done=True)
+        self.assertIn('; the new flavor g is removed', self.refused())
+        self.assert_nothing_left()
+
+    def test_nova_makes_it_after_it_was_looked_for(self) -> None:
+        self.nova.fail('POST', '/flavors', CUT)
+
+        def make_it_late(seconds: float) -> None:
+            if seconds:
+                self.nova.add('g', id='big')
+
+        self.sleep.side_effect = make_it_late
+        self.assertIn('; the new flavor g is removed', self.refused('big'))
+        self.assertEqual(
+            ['POST /flavors', *['DELETE /flavors/big'] * 2], self.requests[1:]
+        )
+        self.assert_nothing_left()
+
+    def test_an_interrupt_while_it_is_looked_for(self) -> None:
+        self.nova.fail('POST', '/flavors', CUT)
+        self.sleep.side_effect = (None, KeyboardInterrupt)
+        self.assertIn(
+            'flavor g may be left without its GPU request, since removing it '
+            'failed too (Interrupted): ',
+            self.refused(),
+        )
 
     def test_nova_cannot_be_reached(self) -> None:
         self.nova.fail('POST', '/flavors', REFUSED)
@@ -139,18 +170,19 @@ class TestCreateFlavor(TestCase):
     def test_an_answer_that_is_no_flavor(self) -> None:
         self.cloud.post(f'{base.COMPUTE}/flavors', text='<html>')
         self.assertEqual(
-            'The cloud answered with something that is not JSON; no flavor is '
-            'left of it',
-            self.refused(),
+            'The cloud answered with something that is not JSON; flavor g is '
+            'not there; should Nova still make it, remove it with openstack '
+            'flavor delete big',
+            self.refused('big'),
         )
 
     def test_the_removal_fails_too(self) -> None:
         for answer, why in (
-            (403, 'Nova is out of order.'),
+            (403, 'Nova is out of order'),
             (
                 503,
                 'http://nova.example/v2.1/flavors/my%20g failed with HTTP '
-                '503: Nova is out of order.',
+                '503: Nova is out of order',
             ),
             (
                 CUT,
@@ -165,7 +197,7 @@ class TestCreateFlavor(TestCase):
                 self.nova.fail('POST', '/os-extra_specs', 409)
                 self.nova.fail('DELETE', '/my g', answer)
                 self.assertEqual(
-                    'Nova is out of order.; flavor g is left without its GPU '
+                    'Nova is out of order; flavor g is left without its GPU '
                     f'request, since removing it failed too ({why}): remove '
                     "it with openstack flavor delete 'my g'",
                     self.refused('my g'),

@@ -387,7 +387,7 @@ class TestCreateFlavor(TestCase):
     def test_nova_refuses_an_extra_spec(self) -> None:
         self.assertEqual(
             "Validation failed; extra spec 'hw:nonsense' does not appear to "
-            'be a valid extra spec.; the new flavor gpu.big is removed again',
+            'be a valid extra spec; the new flavor gpu.big is removed again',
             self.fails(*self.create, '--vgpu', '--property', 'hw:nonsense=1'),
         )
         self.assertEqual({}, self.nova.flavors)

@@ -13,7 +13,6 @@
 """What a cloud refuses, said in one line."""
 
 from collections.abc import Iterator
-import html
 import http.client
 import re
 from typing import Any
@@ -156,6 +155,8 @@ def _words(response: requests.Response) -> str:
     except requests.exceptions.JSONDecodeError:
         text = response.text
         if 'html' in response.headers.get('content-type', ''):
+            import html
+
             text = re.sub(r'(?is)<(head|script|style)\b.*?</\1>', ' ', text)
             text = html.unescape(re.sub(r'<[^>]+>', ' ', text))
         said = [text]

@@ -17,19 +17,19 @@ from collections.abc import Collection
 from collections.abc import Iterable
 import logging
 from typing import Any
+from typing import TYPE_CHECKING
 
 from osc_lib.cli import format_columns
 from osc_lib.cli import identity
 from osc_lib import exceptions
 
-from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import flavor_specs
-from osc_gpu.cloud import flavor_writing
-from osc_gpu.cloud import flavors
 from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import flavor_options
 from osc_gpu.v1 import options
+
+if TYPE_CHECKING:
+    from osc_gpu.cloud import flavors
 
 LOG = logging.getLogger(__name__)
 
@@ -49,8 +49,10 @@ _FIELDS = (
 
 
 def _format_flavor(
-    flavor: flavors.Flavor, also: Collection[str]
+    flavor: 'flavors.Flavor', also: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    from osc_gpu.cloud import extra_specs
+
     request = extra_specs.parse(flavor.extra_specs, also)
     return _FIELDS, (
         flavor.id,
@@ -79,6 +81,9 @@ class CreateFlavor(command.ShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from osc_gpu.cloud import flavor_specs
+        from osc_gpu.cloud import flavor_writing
+
         if parsed_args.project and parsed_args.public:
             raise exceptions.CommandError(
                 _("argument --project: it is only allowed with --private")
@@ -105,6 +110,8 @@ class ListFlavor(command.Lister):
     _description = _("List flavors that request GPUs")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        from osc_gpu.cloud import extra_specs
+
         parser = super().get_parser(prog_name)
         public = parser.add_mutually_exclusive_group()
         for option, value, text in (
@@ -155,6 +162,8 @@ class ListFlavor(command.Lister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
+        from osc_gpu.cloud import flavors
+
         public = parsed_args.public
         is_public = None if parsed_args.all else public is not False
         found = flavors.with_gpu(
@@ -210,6 +219,10 @@ class SetFlavor(command.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from osc_gpu.cloud import flavor_specs
+        from osc_gpu.cloud import flavor_writing
+        from osc_gpu.cloud import flavors
+
         wanted = options.wanted(parsed_args)
         if not wanted:
             raise exceptions.CommandError(
@@ -239,6 +252,8 @@ class ShowFlavor(command.ShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from osc_gpu.cloud import flavors
+
         flavor = flavors.find_flavor(self.connection, parsed_args.flavor)
         return _format_flavor(flavor, parsed_args.resource_classes)
 
@@ -258,6 +273,10 @@ class UnsetFlavor(command.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from osc_gpu.cloud import flavor_specs
+        from osc_gpu.cloud import flavor_writing
+        from osc_gpu.cloud import flavors
+
         unwanted = flavor_options.unwanted(parsed_args)
         if not unwanted:
             raise exceptions.CommandError(

@@ -14,12 +14,14 @@
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import flavor_specs
-from osc_gpu.cloud import flavor_writing
 from osc_gpu.i18n import _
 from osc_gpu.v1 import options
+
+if TYPE_CHECKING:
+    from osc_gpu.cloud import flavor_specs
+    from osc_gpu.cloud import flavor_writing
 
 
 def _flavor_name(text: str) -> str:
@@ -133,8 +135,10 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
 
 def new_flavor(
     parsed_args: argparse.Namespace,
-) -> flavor_writing.NewFlavor:
+) -> 'flavor_writing.NewFlavor':
     """Read back what ``add_new_flavor_options`` added."""
+    from osc_gpu.cloud import flavor_writing
+
     return flavor_writing.NewFlavor(
         name=parsed_args.name,
         vcpus=parsed_args.vcpus,
@@ -153,6 +157,8 @@ def add_unset_options(parser: argparse.ArgumentParser) -> None:
 
     ``unwanted()`` reads it back.
     """
+    from osc_gpu.cloud import extra_specs
+
     parser.add_argument(
         '--gpu',
         action='store_true',
@@ -212,8 +218,10 @@ def add_unset_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def unwanted(parsed_args: argparse.Namespace) -> flavor_specs.Unwanted:
+def unwanted(parsed_args: argparse.Namespace) -> 'flavor_specs.Unwanted':
     """Read back what ``add_unset_options`` added."""
+    from osc_gpu.cloud import flavor_specs
+
     return flavor_specs.Unwanted(
         gpu=parsed_args.gpu,
         aliases=tuple(parsed_args.aliases),

@@ -15,13 +15,15 @@
 import argparse
 from collections.abc import Callable
 import re
+from typing import TYPE_CHECKING
 from typing import TypeVar
 
 from osc_lib.cli import parseractions
 
-from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import flavor_specs
 from osc_gpu.i18n import _
+
+if TYPE_CHECKING:
+    from osc_gpu.cloud import flavor_specs
 
 T = TypeVar('T')
 
@@ -66,6 +68,8 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
 
     ``wanted()`` reads them back.
     """
+    from osc_gpu.cloud import extra_specs
+
     parser.add_argument(
         '--alias',
         metavar='<alias>',
@@ -152,8 +156,10 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def wanted(parsed_args: argparse.Namespace) -> flavor_specs.Wanted:
+def wanted(parsed_args: argparse.Namespace) -> 'flavor_specs.Wanted':
     """Read back what ``add_gpu_request_options`` added."""
+    from osc_gpu.cloud import flavor_specs
+
     return flavor_specs.Wanted(
         aliases=tuple(parsed_args.aliases),
         vgpus=tuple(parsed_args.vgpus),
@@ -170,6 +176,8 @@ def add_resource_class_option(
     parser: argparse.ArgumentParser, help_text: str | None = None
 ) -> None:
     """Add ``--resource-class``; ``resource_classes`` is a list of names."""
+    from osc_gpu.cloud import extra_specs
+
     parser.add_argument(
         '--resource-class',
         metavar='<resource-class>',

@@ -18,6 +18,7 @@ refusals become one line.
 """
 
 import argparse
+import logging
 from typing import Any
 
 from openstack import connection
@@ -27,10 +28,30 @@ from osc_lib import exceptions
 from osc_gpu.cloud import errors
 
 
+#: Warnings of keystoneauth that an error always follows which says the same.
+_FORERUNNERS = {
+    'keystoneauth.identity.generic.base': 'Failed to discover available',
+    'keystoneauth.session': 'Failure: ',
+}
+
+
+def _soften(record: logging.LogRecord) -> bool:
+    """Leave a forerunner to ``--debug``."""
+    if str(record.msg).startswith(_FORERUNNERS[record.name]):
+        record.levelno, record.levelname = logging.DEBUG, 'DEBUG'
+    return True
+
+
 class CloudMixin:
     """Give a command its connection and turn refusals into one line."""
 
     app: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Made before the shell logs in, which is where a dead Keystone shows.
+        for name in _FORERUNNERS:
+            logging.getLogger(name).addFilter(_soften)
 
     @property
     def connection(self) -> connection.Connection:

@@ -1,0 +1,260 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The sandbox's service half, as far as it needs no OpenStack."""
+
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+from unittest import mock
+from xml.etree import ElementTree
+
+import osc_gpu.sandbox
+
+# These modules are the top-level package `services` of another environment.
+sys.path.append(str(pathlib.Path(osc_gpu.sandbox.__file__).parent))
+from services import common
+from services import nova_cards
+from services import nova_computes
+from services import nova_control
+from services import nova_faults
+
+
+def card(**more):
+    return {
+        'type': 'PCI',
+        'vendor_id': '10de',
+        'product_id': '20b5',
+        'address': '0000:20:00.0',
+        'numa_node': 1,
+        'resource_class': None,
+        'traits': [],
+    } | more
+
+
+MDEV = card(
+    type='mdev',
+    mdev_types=[
+        {
+            'name': 'nvidia-11',
+            'instances': 4,
+            'resource_class': 'VGPU',
+            'enabled': False,
+        },
+        {
+            'name': 'nvidia-12',
+            'instances': 2,
+            'resource_class': 'CUSTOM_NVIDIA_12',
+            'enabled': True,
+        },
+    ],
+)
+PF = card(type='PF', address='10000:0a:00.0', vfs=9, vf_product_id='20b6')
+
+
+def devices(*cards, mdevs=None):
+    return nova_cards.Devices({'cards': cards}, {} if mdevs is None else mdevs)
+
+
+def describe(device):
+    return ElementTree.fromstring(device.XMLDesc(0))
+
+
+class TestCards(unittest.TestCase):
+    def test_address(self):
+        address = nova_cards.Address.parse('10000:Af:1f.7')
+        self.assertEqual('10000:af:1f.7', str(address))
+        self.assertEqual('pci_10000_af_1f_7', address.name)
+        first = nova_cards.Address.parse('0000:20:00.0')
+        self.assertEqual('0000:20:01.1', str(first.next(9)))
+
+    def test_whole_card(self):
+        ((name, device),) = devices(card()).items()
+        self.assertEqual('pci_0000_20_00_0', name)
+        xml = describe(device)
+        self.assertEqual('32', xml.findtext('capability/bus'))
+        product = xml.find('capability/product')
+        self.assertEqual('0x20b5', product.get('id'))
+        self.assertEqual('1', xml.find('capability/numa').get('node'))
+
+    def test_no_affinity(self):
+        (device,) = devices(card(numa_node=-1)).values()
+        self.assertIsNone(describe(device).find('capability/numa'))
+
+    def test_virtual_functions(self):
+        found = devices(PF)
+        self.assertEqual(10, len(found))
+        owner, *functions = found.values()
+        addresses = describe(owner).findall('capability/capability/address')
+        self.assertEqual(9, len(addresses))
+        for function in functions:
+            xml = describe(function).find('capability')
+            self.assertEqual('0x20b6', xml.find('product').get('id'))
+            capability = xml.find('capability')
+            self.assertEqual('phys_function', capability.get('type'))
+            parent = capability.find('address')
+            self.assertEqual('0x10000', parent.get('domain'))
+        self.assertIn('pci_10000_0a_01_1', found)
+
+    def test_mediated_devices_use_the_card_up(self):
+        made = {}
+        found = devices(MDEV, mdevs=made)
+        (name,) = found.get_all_mdev_capable_devices()
+
+        def left():
+            types = describe(found[name]).iter('availableInstances')
+            return [int(element.text) for element in types]
+
+        self.assertEqual([4, 2], left())
+        for number in range(3):
+            made[str(number)] = mock.Mock(spec=['parent'], parent=name)
+        self.assertEqual([1, 0], left())
+
+
+class TestConfiguration(unittest.TestCase):
+    def test_device_spec(self):
+        named = card(resource_class='CUSTOM_A100', traits=['CUSTOM_X'])
+        host = {'cards': [named, PF, MDEV]}
+        entries = [json.loads(e) for e in nova_computes.device_spec(host)]
+        self.assertEqual(
+            {
+                'vendor_id': '10de',
+                'product_id': '20b5',
+                'address': '0000:20:00.0',
+                'resource_class': 'CUSTOM_A100',
+                'traits': 'CUSTOM_X',
+            },
+            entries[0],
+        )
+        # Servers get a PF's functions, never the PF itself.
+        self.assertEqual(
+            ['20b6'] * 9, [entry['product_id'] for entry in entries[1:]]
+        )
+
+    def test_mdev_types(self):
+        self.assertEqual(
+            {
+                'nvidia-12': {
+                    'device_addresses': ['0000:20:00.0'],
+                    'mdev_class': 'CUSTOM_NVIDIA_12',
+                }
+            },
+            nova_computes.mdev_types({'cards': [MDEV, card()]}),
+        )
+
+    def test_files_of_secrets_are_private(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = common.write_config(
+                pathlib.Path(folder, 'etc', 'x.conf'),
+                {'DEFAULT': {'password': 'a$b', 'alias': ['one', 'two']}},
+            )
+            self.assertEqual(0o600, path.stat().st_mode & 0o777)
+            self.assertEqual(
+                '[DEFAULT]\npassword = a$$b\nalias = one\nalias = two\n',
+                path.read_text(),
+            )
+
+
+class TestFaults(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.faults = nova_faults.Faults()
+
+    def test_who_is_hit_and_how_often(self):
+        self.faults.add('spawn', server='train', host='gpu1', times=2)
+        hit = self.faults.hit
+        self.assertIsNone(hit('source', {'train'}, 'gpu1'))
+        self.assertIsNone(hit('spawn', {'other'}, 'gpu1'))
+        self.assertIsNone(hit('spawn', {'train'}, 'gpu2'))
+        self.assertIsNotNone(hit('spawn', {'train', 'uuid'}, 'gpu1'))
+        self.assertIsNotNone(hit('spawn', {'train', 'uuid'}, 'gpu1'))
+        self.assertIsNone(hit('spawn', {'train', 'uuid'}, 'gpu1'))
+        self.assertEqual(2, self.faults.list()[0]['hits'])
+        self.faults.clear()
+        self.assertEqual([], self.faults.list())
+
+    def test_wrong_ones(self):
+        for wrong, message in (
+            ({'point': 'boot'}, "no point 'boot': spawn, source"),
+            ({'point': 'spawn', 'error': 'x'}, "no error 'x': libvirt"),
+            ({'point': 'spawn', 'times': 0}, 'times must be 1 or more'),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                self.faults.add(**wrong)
+
+
+class TestControl(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.computes = mock.create_autospec(
+            nova_computes.Computes, instance=True
+        )
+        self.computes.states.return_value = {'gpu1': {'state': 'up'}}
+        self.control = nova_control.Control(
+            'secret', self.computes, nova_faults.Faults()
+        )
+
+    def ask(self, method, path, body=None, token='secret'):
+        data = json.dumps(body).encode()
+        environ = {
+            'REQUEST_METHOD': method,
+            'PATH_INFO': path,
+            'CONTENT_LENGTH': str(len(data)),
+            'wsgi.input': io.BytesIO(data),
+            'HTTP_X_SANDBOX_TOKEN': token,
+        }
+        start = mock.Mock()
+        (answer,) = self.control(environ, start)
+        return int(start.call_args.args[0][:3]), json.loads(answer)
+
+    def test_status(self):
+        self.assertEqual(
+            (200, {'ready': False, 'hosts': {'gpu1': {'state': 'up'}}}),
+            self.ask('GET', '/status'),
+        )
+
+    def test_strangers(self):
+        for token in ('', 'wrong', 'sécret'):
+            self.assertEqual(401, self.ask('GET', '/status', token=token)[0])
+
+    def test_faults(self):
+        status, fault = self.ask('POST', '/faults', {'point': 'source'})
+        self.assertEqual((200, 'libvirt'), (status, fault['error']))
+        self.assertEqual((200, [fault]), self.ask('GET', '/faults'))
+        self.assertEqual(400, self.ask('POST', '/faults', {'x': 1})[0])
+        self.assertEqual((200, []), self.ask('DELETE', '/faults'))
+
+    def test_hosts(self):
+        self.assertEqual(
+            (200, {'state': 'up'}), self.ask('POST', '/hosts/gpu1/kill')
+        )
+        self.computes.kill.assert_called_once_with('gpu1')
+        for error, status in (
+            (nova_computes.Unknown('no host'), 404),
+            (nova_computes.Conflict('up already'), 409),
+            (RuntimeError('Nova refused'), 500),
+        ):
+            self.computes.start.side_effect = error
+            with (
+                self.assertLogs(level='ERROR')
+                if status == 500
+                else (mock.MagicMock())
+            ):
+                answer = self.ask('POST', '/hosts/gpu1/start')
+            self.assertEqual(status, answer[0])
+            self.assertIn(str(error), answer[1]['error'])
+
+    def test_elsewhere(self):
+        self.assertEqual(404, self.ask('GET', '/')[0])

@@ -251,7 +251,8 @@ def _make_venv(
     # Of a virtual environment's Python, venv takes the one it is made from.
     command = [sys.executable, '-m', 'venv', str(made.venv)]
     _run(command, place.log, made.folder)
-    pins = constraints_file(place.release).read_text().count('==')
+    text = constraints_file(place.release).read_text()
+    pins = len(re.findall(r'(?m)^[^#\s]+==', text))
     report.step(_("  %d packages") % pins)
     count = 0
 

@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     try:
         with _signals():
-            return int(options.run(options))
+            status = int(options.run(options))
+            sys.stdout.flush()
+            return status
     except errors.SandboxError as exc:
         print(f'osc-gpu-sandbox: {exc}', file=sys.stderr)
         return 1

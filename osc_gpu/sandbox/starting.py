@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import contextlib
+import dataclasses
 import http.client
 import pathlib
 import signal
@@ -68,7 +69,8 @@ def start(
         for service, module in MODULES.items():
             log = spec.logs / f'{service}.log'
             children[service] = processes.start(python, module, path, log)
-        _wait(spec, children, report)
+        deadline = time.monotonic() + START_LIMIT
+        _furnish(_Watch(spec, children, report, deadline, list(children)))
     except BaseException:
         report.clear()
         with _undisturbed():
@@ -91,51 +93,78 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _wait(
-    spec: specs.Spec,
-    children: Mapping[str, subprocess.Popen[bytes]],
-    report: progress.Progress,
-) -> None:
+@dataclasses.dataclass
+class _Watch:
+    """The services of a start, and which of them are still awaited."""
+
+    spec: specs.Spec
+    children: Mapping[str, subprocess.Popen[bytes]]
+    report: progress.Progress
+    deadline: float
+    waiting: list[str]
+
+    def look(self) -> None:
+        """Ask those awaited; SandboxError when one died or time is up."""
+        self.check_alive()
+        self.waiting = [s for s in self.waiting if not is_ready(self.spec, s)]
+        if time.monotonic() > self.deadline:
+            raise errors.SandboxError(_late(self.spec, self.waiting))
+        self.report.live(_("  waiting for %s") % _names(self.waiting))
+        time.sleep(_POLL)
+
+    def check_alive(self) -> None:
+        """Raise SandboxError with the end of the log of what has died."""
+        for service, child in self.children.items():
+            if child.poll() is not None:
+                log = self.spec.logs / f'{service}.log'
+                raise errors.SandboxError(
+                    _(
+                        "%(service)s ended with status %(status)d; see "
+                        "%(log)s:\n%(tail)s"
+                    )
+                    % {
+                        'service': service,
+                        'status': child.returncode,
+                        'log': log,
+                        'tail': errors.tail(log),
+                    }
+                )
+
+
+def _furnish(watch: _Watch) -> None:
     """Wait for the services, and furnish the cloud as soon as they answer."""
-    deadline = time.monotonic() + START_LIMIT
-    waiting = dict.fromkeys(children)
-    jobs = {'network': furnish.make_networks, 'image': furnish.make_images}
-    admin = None
-    running: list[futures.Future[None]] = []
-    pool = futures.ThreadPoolExecutor(max_workers=len(jobs))
     try:
-        while waiting or jobs or not all(job.done() for job in running):
-            _check_alive(spec, children)
-            for service in [s for s in waiting if is_ready(spec, s)]:
-                del waiting[service]
-            if admin is None and 'identity' not in waiting:
-                admin = furnish.log_in(spec)
-            for service in jobs.keys() - waiting.keys() if admin else ():
-                running.append(pool.submit(jobs.pop(service), spec, admin))
-            for job in running:
-                if job.done():
-                    job.result()
-            if time.monotonic() > deadline:
-                raise errors.SandboxError(_late(spec, list(waiting)))
-            report.live(_("  waiting for %s") % _names(waiting))
-            time.sleep(_POLL)
-        for job in running:
-            job.result()
-        furnish.verify(spec, admin)
+        while 'identity' in watch.waiting:
+            watch.look()
+        # One login for all that follows.
+        admin = furnish.log_in(watch.spec)
+        jobs = {'network': furnish.make_networks, 'image': furnish.make_images}
+        running: list[futures.Future[None]] = []
+        pool = futures.ThreadPoolExecutor(max_workers=len(jobs))
+        try:
+            while watch.waiting or jobs or running:
+                for service in jobs.keys() - set(watch.waiting):
+                    job = jobs.pop(service)
+                    running.append(pool.submit(job, watch.spec, admin))
+                watch.look()
+                for done in [future for future in running if future.done()]:
+                    running.remove(done)
+                    done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        furnish.verify(watch.spec, admin)
     except errors.SandboxError:
         raise
     except Exception as exc:
         # An API refused: its service may have died, or its log says why.
-        _check_alive(spec, children)
+        watch.check_alive()
         raise errors.SandboxError(
             _("furnishing the cloud failed: %(error)s; logs are in %(logs)s")
-            % {'error': exc, 'logs': spec.logs}
+            % {'error': exc, 'logs': watch.spec.logs}
         ) from exc
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _names(waiting: Mapping[str, object]) -> str:
+def _names(waiting: Sequence[str]) -> str:
     return ', '.join(waiting) or _("networks and images")
 
 
@@ -147,30 +176,10 @@ def _late(spec: specs.Spec, waiting: Sequence[str]) -> str:
         "%(tail)s"
     ) % {
         'limit': START_LIMIT,
-        'names': _names(dict.fromkeys(waiting)),
+        'names': _names(waiting),
         'log': log,
         'tail': errors.tail(log),
     }
-
-
-def _check_alive(
-    spec: specs.Spec, children: Mapping[str, subprocess.Popen[bytes]]
-) -> None:
-    for service, child in children.items():
-        if child.poll() is not None:
-            log = spec.logs / f'{service}.log'
-            raise errors.SandboxError(
-                _(
-                    "%(service)s ended with status %(status)d; see "
-                    "%(log)s:\n%(tail)s"
-                )
-                % {
-                    'service': service,
-                    'status': child.returncode,
-                    'log': log,
-                    'tail': errors.tail(log),
-                }
-            )
 
 
 def is_ready(spec: specs.Spec, service: str) -> bool:

@@ -120,7 +120,9 @@ class TestFind(ProcessTestCase):
 
     def test_not_of_another_user(self) -> None:
         self.service()
-        with mock.patch.object(os, 'getuid', return_value=os.getuid() + 1):
+        with mock.patch.object(
+            os, 'getuid', autospec=True, return_value=os.getuid() + 1
+        ):
             self.assertEqual([], processes.find(self.spec))
 
     def test_not_a_zombie(self) -> None:
@@ -155,7 +157,9 @@ class TestEnd(ProcessTestCase):
 
     def test_child_without_a_command_line_yet(self) -> None:
         child = self.service()
-        with mock.patch.object(processes, 'find', return_value=[]):
+        with mock.patch.object(
+            processes, 'find', autospec=True, return_value=[]
+        ):
             self.assertEqual(1, processes.end(self.spec, [child]))
         self.assertEqual(-signal.SIGTERM, child.returncode)
 
@@ -223,7 +227,7 @@ class TestEnd(ProcessTestCase):
     def test_unkillable(self) -> None:
         child = self.service()
         with (
-            mock.patch.object(processes, '_send'),
+            mock.patch.object(processes, '_send', autospec=True),
             mock.patch.object(processes, 'KILL_LIMIT', 0.0),
         ):
             with self.assertRaisesRegex(

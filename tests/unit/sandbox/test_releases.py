@@ -12,11 +12,13 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import contextlib
 import io
 import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -108,9 +110,7 @@ class TestEnsure(ReleasesTestCase):
         self.assertEqual([], self.ensure())
 
         name = f'2026.2-py{PYTHON}'
-        self.assertEqual(
-            [name, f'{name}.lock', f'{name}.log'], self.folders()
-        )
+        self.assertEqual([name, f'{name}.lock', f'{name}.log'], self.folders())
         self.assertTrue((self.place.template / 'nova.sqlite').exists())
         self.assertEqual(
             [
@@ -198,7 +198,10 @@ class TestEnsure(ReleasesTestCase):
         (self.place.template / 'nova.sqlite').write_text('old')
         (self.place.template / 'left').touch()
         with mock.patch.object(
-            releases, '_template_sources', return_value=['other']
+            releases,
+            '_template_sources',
+            autospec=True,
+            return_value=['other'],
         ):
             self.assertEqual(['services.template'], self.ensure())
             # The environment stays, and makes its own new template.
@@ -213,7 +216,10 @@ class TestEnsure(ReleasesTestCase):
     def test_failing_template_keeps_the_environment(self) -> None:
         self.ensure()
         with mock.patch.object(
-            releases, '_template_sources', return_value=['other']
+            releases,
+            '_template_sources',
+            autospec=True,
+            return_value=['other'],
         ):
             self.runner.fail = 'services.template'
             with self.assertRaises(errors.SandboxError):
@@ -226,7 +232,9 @@ class TestEnsure(ReleasesTestCase):
         packages = (*releases.PACKAGES, 'more')
         with (
             mock.patch.object(releases, 'PACKAGES', packages),
-            mock.patch.object(processes, 'using', return_value=[42]),
+            mock.patch.object(
+                processes, 'using', autospec=True, return_value=[42]
+            ),
         ):
             with self.assertRaisesRegex(
                 errors.SandboxError, r'a running sandbox uses it \(process 42'
@@ -235,17 +243,17 @@ class TestEnsure(ReleasesTestCase):
         self.assertTrue(releases.is_complete('2026.2'))
 
     def test_another_installation_under_way(self) -> None:
-        def exclusive(path: pathlib.Path, waiting: Any) -> Any:
-            # The other one ends while this one waits.
-            waiting(42)
-            patcher.stop()
-            self.ensure()
-            return patcher.start()
+        real = locks.exclusive
 
-        patcher = mock.patch.object(locks, 'exclusive')
-        patcher.start().side_effect = exclusive
-        self.addCleanup(patcher.stop)
-        releases.ensure('2026.2', progress.Progress(self.output))
+        def exclusive(path: pathlib.Path, waiting: Any) -> Any:
+            waiting(42)
+            # The other one ends while this one waits.
+            with mock.patch.object(locks, 'exclusive', real):
+                self.ensure()
+            return contextlib.nullcontext()
+
+        with mock.patch.object(locks, 'exclusive', exclusive):
+            releases.ensure('2026.2', progress.Progress(self.output))
 
         self.assertEqual(EVERYTHING, self.runner.steps)
         self.assertEqual(
@@ -282,7 +290,9 @@ class TestRun(ReleasesTestCase):
 
     def test_failure_shows_the_end_of_the_log(self) -> None:
         with self.assertRaises(errors.SandboxError) as caught:
-            self.run_python('for n in range(50): print(n)\nraise SystemExit(3)')
+            self.run_python(
+                'for n in range(50): print(n)\nraise SystemExit(3)'
+            )
         lines = str(caught.exception).splitlines()
         self.assertIn(f'failed, see {self.cache / "log"}:', lines[-16])
         self.assertEqual(['  48', '  49'], lines[-2:])
@@ -300,7 +310,9 @@ class TestRun(ReleasesTestCase):
             '/x',
         )
         with mock.patch.dict(os.environ, unwanted | wanted):
-            with mock.patch.object(releases.subprocess, 'Popen') as started:
+            with mock.patch.object(
+                subprocess, 'Popen', autospec=True
+            ) as started:
                 process = started.return_value.__enter__.return_value
                 process.wait.return_value = 0
                 process.stdout = []
@@ -351,7 +363,9 @@ class TestData(unittest.TestCase):
             (services / 'template.py').write_text(
                 'import os\nfrom services import common\n'
             )
-            (services / 'common.py').write_text('from services import template')
+            (services / 'common.py').write_text(
+                'from services import template'
+            )
             (services / 'other.py').write_text('no')
             with mock.patch.object(releases, '_HERE', services.parent):
                 sources = releases._template_sources('template')

@@ -74,7 +74,14 @@ class TestPorts(unittest.TestCase):
         ports = specs.choose_ports()
 
         self.assertEqual(
-            ['identity', 'placement', 'image', 'network', 'compute', 'control'],
+            [
+                'identity',
+                'placement',
+                'image',
+                'network',
+                'compute',
+                'control',
+            ],
             list(ports),
         )
         self.assertEqual(6, len(set(ports.values())))
@@ -83,7 +90,7 @@ class TestPorts(unittest.TestCase):
                 other.bind((specs.ADDRESS, number))
 
     def test_in_a_row(self) -> None:
-        with mock.patch.object(socket, 'socket') as fake:
+        with mock.patch.object(socket, 'socket', autospec=True) as fake:
             holder = fake.return_value.__enter__.return_value
             holder.getsockname.side_effect = [
                 (specs.ADDRESS, 4000 + n) for n in range(6)

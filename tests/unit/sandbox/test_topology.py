@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import itertools
 import json
 import pathlib
 import tempfile
@@ -22,6 +23,7 @@ import yaml
 
 from osc_gpu.sandbox import topology
 
+COMMON = ('type', 'vendor_id', 'product_id', 'address', 'numa_node')
 HOST = 'hosts: [{name: gpu1}]\n'
 
 
@@ -131,8 +133,7 @@ class TestValid(unittest.TestCase):
             with self.subTest(text):
                 (shown,) = parse(card(text)).as_dict()['hosts'][0]['cards']
                 self.assertEqual(
-                    ['type', 'vendor_id', 'product_id', 'address']
-                    + ['numa_node', *keys],
+                    [*COMMON, *keys],
                     list(shown),
                 )
 
@@ -167,9 +168,7 @@ class TestValid(unittest.TestCase):
         )
 
     def test_alias_takes_its_device_type_from_the_cards(self) -> None:
-        alias = (
-            'aliases: [{name: x, vendor_id: 10DE, product_id: "%s"}]\n'
-        )
+        alias = 'aliases: [{name: x, vendor_id: 10DE, product_id: "%s"}]\n'
         for cards, product, kind in (
             (PCI, '20b5', 'type-PCI'),
             (f'{PF}, vfs: 2', '2235', 'type-VF'),
@@ -276,7 +275,7 @@ class TestWrong(unittest.TestCase):
             topology.parse(b'hosts: \xff\xfe')
 
     def test_nested_too_deeply(self) -> None:
-        self.check('[' * 5000, 'no topology: nested too deeply')
+        self.check('[' * 2000, 'no topology: nested too deeply')
 
     def test_empty(self) -> None:
         message = "empty: a topology needs at least 'hosts'"
@@ -330,9 +329,7 @@ class TestWrong(unittest.TestCase):
         )
 
     def test_missing_keys(self) -> None:
-        self.check(
-            'users: []', 'hosts is missing; needed are hosts (line 1)'
-        )
+        self.check('users: []', 'hosts is missing; needed are hosts (line 1)')
         self.check(
             'hosts:\n- vcpus: 3',
             'hosts[0]: name is missing; needed are name (line 2)',
@@ -718,7 +715,7 @@ class TestPattern(unittest.TestCase):
 
     def test_no_two_alike(self) -> None:
         hosts = topology.from_pattern(20).hosts
-        for one, other in zip(hosts, hosts[1:], strict=False):
+        for one, other in itertools.pairwise(hosts):
             mine = {card.address for card in one.cards}
             theirs = {card.address for card in other.cards}
             self.assertFalse(mine & theirs)
@@ -801,6 +798,6 @@ class TestFuzz(unittest.TestCase):
     @hypothesis.example(b'hosts: &a [*a]')
     @hypothesis.example(b'hosts: [&a {name: a, cards: [*a]}]')
     @hypothesis.example(b'&a {*a : 1}')
-    @hypothesis.settings(deadline=None, max_examples=100)
+    @hypothesis.settings(deadline=None, max_examples=60)
     def test_any_bytes(self, content: bytes) -> None:
         self.survive(content)

@@ -421,8 +421,16 @@ class TestBadInput(wire.TestCase):
             (2, "--alias 'a,b'", ('--alias', 'a,b')),
             (1, "--alias 'a100'", ('--alias', 'a100', '--alias', 'a100:2')),
             (2, "--vgpu 'MEMORY_MB'", ('--vgpu', 'MEMORY_MB')),
-            (2, "--vgpu 'nvidia-11' CUSTOM_NVIDIA_11", ('--vgpu', 'nvidia-11')),
-            (2, "--trait 'custom_x' CUSTOM_X", ('--vgpu', '--trait', 'custom_x')),
+            (
+                2,
+                "--vgpu 'nvidia-11' CUSTOM_NVIDIA_11",
+                ('--vgpu', 'nvidia-11'),
+            ),
+            (
+                2,
+                "--trait 'custom_x' CUSTOM_X",
+                ('--vgpu', '--trait', 'custom_x'),
+            ),
             (2, "--forbid-trait 'A-B'", ('--vgpu', '--forbid-trait', 'A-B')),
             (2, "--ram '0'", ('--vgpu', '--ram', '0')),
             (2, "--vcpus '-1'", ('--vgpu', '--vcpus', '-1')),

@@ -62,7 +62,7 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        return '%s:%d' % self._server.server_address[:2]
+        return f'{specs.ADDRESS}:{self._server.server_port}'
 
     @property
     def url(self) -> str:
@@ -105,9 +105,7 @@ class Proxy:
             response = connection.getresponse()
             content = response.read()
         # Links must lead back here.
-        content = content.replace(
-            self._target.encode(), self.address.encode()
-        )
+        content = content.replace(self._target.encode(), self.address.encode())
         kept = ('Content-Type', 'x-openstack-request-id')
         return (
             response.status,
@@ -167,7 +165,9 @@ class TestCase(shells.TestCase):
         clouds = specs.clouds(self.spec)
         path = pathlib.Path(folder.name, 'clouds.yaml')
         path.write_text(
-            yaml.safe_dump({'clouds': {k: v | more for k, v in clouds.items()}})
+            yaml.safe_dump(
+                {'clouds': {k: v | more for k, v in clouds.items()}}
+            )
         )
         return str(path)
 

@@ -17,6 +17,7 @@ import json
 import pathlib
 import sys
 import tempfile
+import types
 import unittest
 from unittest import mock
 from xml.etree import ElementTree
@@ -114,12 +115,12 @@ class TestCards(unittest.TestCase):
         (name,) = found.get_all_mdev_capable_devices()
 
         def left():
-            types = describe(found[name]).iter('availableInstances')
-            return [int(element.text) for element in types]
+            found_types = describe(found[name]).iter('availableInstances')
+            return [int(element.text) for element in found_types]
 
         self.assertEqual([4, 2], left())
         for number in range(3):
-            made[str(number)] = mock.Mock(spec=['parent'], parent=name)
+            made[str(number)] = types.SimpleNamespace(parent=name)
         self.assertEqual([1, 0], left())
 
 

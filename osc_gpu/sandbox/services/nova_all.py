@@ -148,8 +148,8 @@ def _initialize(spec: common.Spec) -> None:
     os.environ['OS_NOVA_CONFIG_DIR'] = str(etc)
     sqlite.prepare()
 
-    from nova import config
     import nova.conf
+    from nova import config
     from nova import objects
     from oslo_log import log
     from oslo_service import _options

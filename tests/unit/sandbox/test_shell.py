@@ -265,6 +265,9 @@ class TestUp(ShellTestCase):
                         os.kill(os.getpid(), number)
                         cleaned.append(number)
 
+                # Whoever runs the tests may have it ignored.
+                given = signal.signal(number, signal.SIG_DFL)
+                self.addCleanup(signal.signal, number, given)
                 before = signal.getsignal(number)
                 self.up.side_effect = up
                 result = self.run_shell('up')

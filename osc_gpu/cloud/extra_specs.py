@@ -34,6 +34,9 @@ TRAIT = 'trait'
 #: Lengths that Nova and Placement store at most, in characters.
 MAX_VALUE = 255
 MAX_NAME = 255
+
+#: What the names of standard traits start with (os-traits).
+STANDARD_TRAITS = ('COMPUTE_', 'HW_', 'MISC_', 'OWNER_', 'STORAGE_')
 MAX_ALIAS = 256
 
 Amounts = tuple[tuple[str, int], ...]
@@ -285,7 +288,17 @@ def check_trait(name: str) -> str:
 
     :raises ValueError: with a sentence that says what would be right.
     """
-    return _check_upper(name, _("trait"))
+    _check_upper(name, _("trait"))
+    # Placement takes no other custom trait (placement/schemas/trait.py).
+    if not name.startswith(('CUSTOM_', *STANDARD_TRAITS)):
+        raise ValueError(
+            _(
+                "'%(name)s' is no trait: it starts with CUSTOM_, as in "
+                "CUSTOM_%(name)s, or is a standard one, in %(standard)s"
+            )
+            % {'name': name, 'standard': ', '.join(STANDARD_TRAITS)}
+        )
+    return name
 
 
 def _check_upper(name: str, what: str) -> str:

@@ -20,8 +20,12 @@ from collections.abc import Collection
 import re
 
 _PCI_CLASS = re.compile(r'CUSTOM_PCI_([0-9A-F]{4})_([0-9A-F]{4})')
-#: nvidia-11, the name of an mdev type, made into a class.
-_MDEV_CLASS = re.compile(r'CUSTOM_NVIDIA_[0-9]+')
+#: A vGPU type made into a class, as operators do for [mdev_*]mdev_class and a
+#: device spec's resource_class: nvidia-11, A40-8Q, A100-4-20CME.
+_TYPE_CLASS = re.compile(
+    r'CUSTOM_(?:NVIDIA_[0-9]+'
+    r'|[A-Z0-9_]+_[0-9]+[ABCQ](?:_?(?:ME|NOME|MEALL|GFX))?)'
+)
 
 
 def pci_ids(name: str) -> tuple[str, str] | None:
@@ -39,17 +43,19 @@ def is_gpu_class(name: str, also: Collection[str] = ()) -> bool:
     """Tell whether inventory of a resource class is GPUs.
 
     VGPU and PGPU are, a class of PCI ids that are known as a GPU's or an
-    accelerator's, a class named after an NVIDIA mdev type, any class with
-    GPU in its name.
+    accelerator's, a class named after an NVIDIA vGPU type (CUSTOM_NVIDIA_11,
+    CUSTOM_A40_8Q), any class with GPU in its name.
 
     :param also: classes that the user says are GPUs too.
     """
-    if name in also or 'GPU' in name or _MDEV_CLASS.fullmatch(name):
+    if name in also or 'GPU' in name:
         return True
+    ids = pci_ids(name)
+    if ids is None:
+        return _TYPE_CLASS.fullmatch(name) is not None
     from osc_gpu.data import pci_names
 
-    ids = pci_ids(name)
-    return ids is not None and pci_names.is_gpu(*ids)
+    return pci_names.is_gpu(*ids)
 
 
 def model(name: str) -> str:

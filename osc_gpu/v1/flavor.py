@@ -69,6 +69,22 @@ def _format_flavor(
     )
 
 
+def _warn_of_unknown_classes(classes: Iterable[str]) -> None:
+    from osc_gpu.cloud import resource_classes
+
+    for name in dict.fromkeys(classes):
+        if not resource_classes.is_gpu_class(name):
+            # Below this level nobody would see it.
+            LOG.warning(
+                _(
+                    "Nothing in the name of %(name)s tells that it is a GPU: "
+                    "other commands count it as one with --resource-class "
+                    "%(name)s"
+                ),
+                {'name': name},
+            )
+
+
 class CreateFlavor(command.ShowOne):
     _description = _("Create a flavor that requests GPUs")
 
@@ -88,6 +104,14 @@ class CreateFlavor(command.ShowOne):
             raise exceptions.CommandError(
                 _("argument --project: it is only allowed with --private")
             )
+        if parsed_args.project_domain and not parsed_args.project:
+            raise exceptions.CommandError(
+                _(
+                    "argument --project-domain %s: it is only of use with "
+                    "--project"
+                )
+                % parsed_args.project_domain
+            )
         wanted = options.wanted(parsed_args)
         specs = flavor_specs.apply({}, wanted)
         project_id = None
@@ -103,6 +127,7 @@ class CreateFlavor(command.ShowOne):
             specs,
             project_id,
         )
+        _warn_of_unknown_classes(wanted.vgpus)
         return _format_flavor(flavor, wanted.vgpus)
 
 
@@ -234,6 +259,7 @@ class SetFlavor(command.Command):
             flavor.extra_specs, wanted, parsed_args.resource_classes
         )
         flavor_writing.write_extra_specs(self.connection, flavor, new)
+        _warn_of_unknown_classes(wanted.vgpus)
 
 
 class ShowFlavor(command.ShowOne):

@@ -68,6 +68,22 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
 
     ``wanted()`` reads them back.
     """
+    _add_device_options(parser)
+    _add_trait_options(parser)
+    _add_guest_options(parser)
+    parser.add_argument(
+        '--property',
+        metavar='<key=value>',
+        dest='properties',
+        action=parseractions.KeyValueAction,
+        help=_(
+            "Extra spec to set as given (repeat option to set multiple "
+            "properties)"
+        ),
+    )
+
+
+def _add_device_options(parser: argparse.ArgumentParser) -> None:
     from osc_gpu.cloud import extra_specs
 
     parser.add_argument(
@@ -106,6 +122,11 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
             "every request group from another resource provider"
         ),
     )
+
+
+def _add_trait_options(parser: argparse.ArgumentParser) -> None:
+    from osc_gpu.cloud import extra_specs
+
     for option, dest, text in (
         ('--trait', 'required', _("Trait that the vGPU must have")),
         ('--forbid-trait', 'forbidden', _("Trait it must not have")),
@@ -120,6 +141,9 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
             help=_("%s; without a vGPU the host (repeat option for several)")
             % text,
         )
+
+
+def _add_guest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--numa-policy',
         metavar='<policy>',
@@ -143,16 +167,6 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
         action='store_false',
         default=None,
         help=_("Do not hide from the guest that it runs on a hypervisor"),
-    )
-    parser.add_argument(
-        '--property',
-        metavar='<key=value>',
-        dest='properties',
-        action=parseractions.KeyValueAction,
-        help=_(
-            "Extra spec to set as given (repeat option to set multiple "
-            "properties)"
-        ),
     )
 
 

@@ -172,4 +172,11 @@ class TestCase(shells.TestCase):
         return str(path)
 
     def openstack(self, *argv: str, user: str = 'admin') -> base.Result:
+        if argv[:3] == ('gpu', 'server', 'create'):
+            return base.run(
+                'openstack',
+                *argv,
+                OS_CLIENT_CONFIG_FILE=self.clouds,
+                OS_CLOUD=specs.cloud(user),
+            )
         return shells.run(self.clouds, specs.cloud(user), *argv)

@@ -64,65 +64,77 @@ def _bootstrap(spec: common.Spec) -> None:
 
 
 def _furnish(spec: common.Spec) -> None:
+    projects: dict[str, str] = {}
+    _make_user(spec, projects, 'service', 'service', 'admin', 'service')
+    for user in spec.topology['users']:
+        _make_user(spec, projects, user['name'], user['project'], user['role'])
+    for name, kind, url in (
+        ('placement', 'placement', spec.url('placement')),
+        ('nova', 'compute', f'{spec.url("compute")}/v2.1'),
+        ('glance', 'image', spec.url('image')),
+        ('neutron', 'network', spec.url('network')),
+    ):
+        _make_endpoints(spec, name, kind, url)
+
+
+def _make_user(
+    spec: common.Spec,
+    projects: dict[str, str],
+    name: str,
+    project: str,
+    *roles: str,
+) -> None:
+    """Make a user with roles in a project; make that too if it is new."""
     from keystone.common import provider_api
 
     apis = provider_api.ProviderAPIs
-    identity, resource = apis.identity_api, apis.resource_api
-    catalog, assignment = apis.catalog_api, apis.assignment_api
-    roles = {role['name']: role['id'] for role in apis.role_api.list_roles()}
-    projects = {'admin': ''}
-
-    def project(name: str) -> str:
-        if name not in projects:
-            ref = {
-                'id': uuid.uuid4().hex,
-                'name': name,
-                'domain_id': 'default',
-                'description': '',
-                'enabled': True,
-                'is_domain': False,
-                'parent_id': 'default',
-            }
-            projects[name] = resource.create_project(ref['id'], ref)['id']
-        return projects[name]
-
-    def user(name: str, project_name: str, *role_names: str) -> None:
+    ids = {role['name']: role['id'] for role in apis.role_api.list_roles()}
+    if project not in projects:
+        projects[project] = uuid.uuid4().hex
         ref = {
-            'name': name,
+            'id': projects[project],
+            'name': project,
             'domain_id': 'default',
-            'password': spec.secrets[name],
+            'description': '',
+            'enabled': True,
+            'is_domain': False,
+            'parent_id': 'default',
+        }
+        apis.resource_api.create_project(ref['id'], ref)
+    user = {
+        'name': name,
+        'domain_id': 'default',
+        'password': spec.secrets[name],
+        'enabled': True,
+    }
+    user_id = apis.identity_api.create_user(user)['id']
+    for role in roles:
+        apis.assignment_api.create_grant(
+            ids[role], user_id=user_id, project_id=projects[project]
+        )
+
+
+def _make_endpoints(spec: common.Spec, name: str, kind: str, url: str) -> None:
+    from keystone.common import provider_api
+
+    catalog = provider_api.ProviderAPIs.catalog_api
+    service = {
+        'id': uuid.uuid4().hex,
+        'name': name,
+        'type': kind,
+        'enabled': True,
+    }
+    catalog.create_service(service['id'], service)
+    for interface in ('public', 'internal', 'admin'):
+        ref = {
+            'id': uuid.uuid4().hex,
+            'interface': interface,
+            'region_id': spec.region,
+            'service_id': service['id'],
+            'url': url,
             'enabled': True,
         }
-        user_id = identity.create_user(ref)['id']
-        for role in role_names:
-            assignment.create_grant(
-                roles[role], user_id=user_id, project_id=project(project_name)
-            )
-
-    def endpoint(service: str, kind: str, url: str) -> None:
-        service_id = uuid.uuid4().hex
-        catalog.create_service(
-            service_id,
-            {'id': service_id, 'name': service, 'type': kind, 'enabled': True},
-        )
-        for interface in ('public', 'internal', 'admin'):
-            ref = {
-                'id': uuid.uuid4().hex,
-                'interface': interface,
-                'region_id': spec.region,
-                'service_id': service_id,
-                'url': url,
-                'enabled': True,
-            }
-            catalog.create_endpoint(ref['id'], ref)
-
-    user('service', 'service', 'admin', 'service')
-    for wanted in spec.topology['users']:
-        user(wanted['name'], wanted['project'], wanted['role'])
-    endpoint('placement', 'placement', spec.url('placement'))
-    endpoint('nova', 'compute', f'{spec.url("compute")}/v2.1')
-    endpoint('glance', 'image', spec.url('image'))
-    endpoint('neutron', 'network', spec.url('network'))
+        catalog.create_endpoint(ref['id'], ref)
 
 
 def _prepare_for_crowds() -> None:

@@ -55,6 +55,7 @@ def install() -> None:
         (driver.LibvirtDriver, 'snapshot', _snapshot),
         (host.Host, 'get_online_cpus', _online_cpus),
         (host.Host, '_get_avail_memory_kb', _available_memory),
+        (host.Host, 'get_memory_mb_total', _total_memory),
         (utils, 'is_valid_hostname', lambda name: True),
     ):
         setattr(target, attribute, fake)
@@ -151,6 +152,11 @@ def _online_cpus(host: Any) -> set[int]:
 def _available_memory(host: Any) -> int:
     memory: int = host.get_connection().host_info.kB_mem
     return memory
+
+
+def _total_memory(host: Any) -> int:
+    # libvirt tells MiB there; Nova's fake tells what its NUMA cells want.
+    return _available_memory(host) // 1024
 
 
 def _create_mdev(

@@ -26,6 +26,11 @@ class TestIsGpuClass(unittest.TestCase):
             'CUSTOM_GPU_A100',
             'CUSTOM_MY_VGPUS',
             'CUSTOM_NVIDIA_11',
+            'CUSTOM_A40_8Q',
+            'CUSTOM_A16_16A',
+            'CUSTOM_A100_4_20CME',
+            'CUSTOM_GRID_T4_2B',
+            'CUSTOM_DC_1_24Q_GFX',
             'CUSTOM_PCI_10DE_20B5',
             'CUSTOM_PCI_1DA3_1060',
             'CUSTOM_PCI_1002_74A1',
@@ -43,6 +48,12 @@ class TestIsGpuClass(unittest.TestCase):
             'FPGA',
             'CUSTOM_NVIDIA',
             'CUSTOM_NVIDIA_11_X',
+            'CUSTOM_NIC_100G',
+            # A network card's virtual function, not a vGPU type.
+            'CUSTOM_PCI_15B3_101B',
+            'CUSTOM_NVME',
+            'CUSTOM_8Q',
+            'CUSTOM_DISK_2T',
             'CUSTOM_PCI_15B3_101E',  # a network card
             'CUSTOM_PCI_10DE_1AEF',  # a GPU's audio
             'CUSTOM_PCI_144D_A80A',  # a disk

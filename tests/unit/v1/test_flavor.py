@@ -108,7 +108,7 @@ class TestCreateFlavor(TestCase):
             *self.create,
             *('--id', 'big', '--ephemeral', '10', '--swap', '512'),
             *('--private', '--description', 'two halves'),
-            *('--alias', 'a100', '--vgpu', 'CUSTOM_FOO', '--vgpu'),
+            *('--alias', 'a100', '--vgpu', 'CUSTOM_A40_8Q', '--vgpu'),
             *('--group-policy', 'isolate', '--numa-policy', 'preferred'),
             *('--trait', 'CUSTOM_T', '--forbid-trait', 'CUSTOM_U'),
             *('--hide-hypervisor', '--property', 'hw:cpu_policy=dedicated'),
@@ -116,7 +116,7 @@ class TestCreateFlavor(TestCase):
         )
         specs = {
             ALIAS: 'a100:1',
-            'resources1:CUSTOM_FOO': '1',
+            'resources1:CUSTOM_A40_8Q': '1',
             'resources2:VGPU': '1',
             'trait1:CUSTOM_T': 'required',
             'trait2:CUSTOM_T': 'required',
@@ -138,7 +138,7 @@ class TestCreateFlavor(TestCase):
                 'ephemeral': 10,
                 'swap': 512,
                 'is_public': False,
-                'gpu_request': 'a100:1, CUSTOM_FOO:1, VGPU:1',
+                'gpu_request': 'a100:1, CUSTOM_A40_8Q:1, VGPU:1',
                 'gpu_count': 3,
                 'properties': specs,
             },
@@ -146,6 +146,16 @@ class TestCreateFlavor(TestCase):
         )
         self.assertEqual(specs, self.nova.specs('big'))
         self.assertEqual('two halves', self.nova.flavors['big']['description'])
+
+    def test_class_that_nobody_knows(self) -> None:
+        result = self.openstack(*self.create, '--vgpu', 'CUSTOM_FOO')
+        self.assertEqual(0, result.status)
+        self.assertIn('CUSTOM_FOO:1', result.stdout)
+        self.assertEqual(
+            'Nothing in the name of CUSTOM_FOO tells that it is a GPU: other '
+            'commands count it as one with --resource-class CUSTOM_FOO\n',
+            result.stderr,
+        )
 
     def test_the_table_shows_properties_as_text(self) -> None:
         result = self.ok(*self.create, '--vgpu', '--show-hypervisor')
@@ -262,6 +272,11 @@ class TestCreateFlavor(TestCase):
                 'CUSTOM_NVIDIA_11',
             ),
             (
+                ('--trait', 'A100'),
+                "argument --trait: 'A100' is no trait: it starts with "
+                'CUSTOM_, as in CUSTOM_A100, or is a standard one',
+            ),
+            (
                 ('--trait', 'nvlink'),
                 "argument --trait: 'nvlink' is no trait: its name has A-Z, "
                 '0-9 and _ only, such as NVLINK',
@@ -334,8 +349,12 @@ class TestCreateFlavor(TestCase):
                 'argument --group-policy isolate: it needs two',
             ),
             (
-                ('--vgpu', '--trait', 'A', '--forbid-trait', 'A'),
-                'argument --forbid-trait A: --trait requires it',
+                ('--vgpu', '--trait', 'HW_A', '--forbid-trait', 'HW_A'),
+                'argument --forbid-trait HW_A: --trait requires it',
+            ),
+            (
+                ('--vgpu', '--private', '--project-domain', 'd'),
+                'argument --project-domain d: it is only of use with --project',
             ),
         ):
             with self.subTest(argv):

@@ -36,6 +36,7 @@ from osc_lib import exceptions
 import requests
 
 from osc_gpu.cloud import errors
+from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavor_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.i18n import _
@@ -98,6 +99,8 @@ def create_flavor(
                 _post(conn, flavors.path(flavor_id, 'action'), access, _PLAIN)
         except BaseException as exc:
             if made is None and _is_definite(exc):
+                if isinstance(exc, sdk_exceptions.ConflictException):
+                    _refuse_half_made(conn, new.name, exc)
                 raise
             raise exceptions.CommandError(
                 _("%(why)s; %(undone)s")
@@ -107,6 +110,34 @@ def create_flavor(
                 }
             ) from exc
     return dataclasses.replace(made, extra_specs=dict(specs))
+
+
+def _refuse_half_made(
+    conn: connection.Connection, name: str, conflict: Exception
+) -> None:
+    """Say so if the flavor that is in the way lacks its GPU.
+
+    That is what a create leaves which is killed half-way.
+
+    :raises CommandError: with the way to finish it.
+    """
+    try:
+        flavor = flavors.find_flavor(conn, name)
+    except errors.REFUSALS:
+        return
+    if not extra_specs.parse(flavor.extra_specs):
+        raise exceptions.CommandError(
+            _(
+                "%(why)s; it requests no GPU: to give it one, type "
+                "%(command)s and the same GPU options"
+            )
+            % {
+                'why': _why(conflict),
+                'command': shlex.join(
+                    ['openstack', 'gpu', 'flavor', 'set', name]
+                ),
+            }
+        ) from conflict
 
 
 def write_extra_specs(

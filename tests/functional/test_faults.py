@@ -236,6 +236,7 @@ class TestInterrupted(TestCase):
         self.assertEqual({}, self.stored())
         line = self.fails(*self.create)
         self.assertIn(f'Flavor with name {self.flavor} already exists', line)
+        self.assertIn(f'openstack gpu flavor set {self.flavor}', line)
         self.ok('gpu', 'flavor', 'set', *self.create[3:4], *self.create[-4:])
         self.assertEqual(
             {

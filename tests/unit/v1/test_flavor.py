@@ -364,13 +364,28 @@ class TestCreateFlavor(TestCase):
                 self.assertEqual([], self.requests)
 
     def test_a_name_that_is_taken(self) -> None:
-        self.nova.add('gpu.big')
+        self.nova.add('gpu.big', {ALIAS: 'a100:1'})
         self.assertEqual(
             'Flavor with name gpu.big already exists.',
             self.fails(*self.create, '--vgpu'),
         )
-        self.assertEqual(['POST /flavors'], self.requests)
+        self.assertEqual('POST /flavors', self.requests[0])
         self.assertEqual(['id-gpu.big'], list(self.nova.flavors))
+
+    def test_a_name_that_a_killed_create_took(self) -> None:
+        self.nova.add('gpu.big')
+        self.assertEqual(
+            'Flavor with name gpu.big already exists; it requests no GPU: to '
+            'give it one, type openstack gpu flavor set gpu.big and the same '
+            'GPU options',
+            self.fails(*self.create, '--vgpu'),
+        )
+        self.assertEqual(['id-gpu.big'], list(self.nova.flavors))
+        self.nova.fail('GET', '/flavors/detail', 500)
+        self.assertEqual(
+            'Flavor with name gpu.big already exists.',
+            self.fails(*self.create, '--vgpu'),
+        )
 
     def test_an_id_that_is_taken(self) -> None:
         self.nova.add('other', {'x': 'y'}, id='big')

@@ -57,24 +57,39 @@ def ask(*words: str, user: str = 'admin') -> str:
 
 def start() -> None:
     """Start a sandbox, or take the one that runs; then clients find it."""
-    running = subprocess.run(
-        [str(BIN / 'osc-gpu-sandbox'), 'status'], capture_output=True
-    )
-    if running.returncode:
-        say('A whole OpenStack on this machine; nothing else is needed.')
-        run('osc-gpu-sandbox up')
-    else:
-        say('A sandbox is running: this demo takes that one.')
-    exports = subprocess.run(
+    say('A whole OpenStack on this machine; nothing else is needed.')
+    # One that runs already is taken, if it is just like this one.
+    print('$ osc-gpu-sandbox up', flush=True)
+    if subprocess.run([str(BIN / 'osc-gpu-sandbox'), 'up']).returncode:
+        raise SystemExit(f'demo: that failed{_what_to_do()}')
+    script = subprocess.run(
         [str(BIN / 'osc-gpu-sandbox'), 'env'],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    for line in shlex.split(exports.stdout.replace('export ', '')):
-        name, _, value = line.partition('=')
-        os.environ[name] = value
+    evaluate(script.stdout)
     tidy()
+
+
+def _what_to_do() -> str:
+    """Return how to go on when a sandbox of another kind is in the way."""
+    program = BIN / 'osc-gpu-sandbox'
+    status = subprocess.run([str(program), 'status'], capture_output=True)
+    if status.returncode:
+        return ''
+    return f'; end that sandbox first: {os.path.relpath(program)} down'
+
+
+def evaluate(script: str) -> None:
+    """Do what a shell does with the lines of ``env``."""
+    words = shlex.split(script)
+    for verb, word in zip(words[::2], words[1::2], strict=True):
+        name, _, value = word.partition('=')
+        if verb == 'unset':
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def tidy() -> None:
@@ -87,6 +102,7 @@ def tidy() -> None:
     names = ask('flavor', 'list', '-f', 'value', '-c', 'Name')
     flavors = [name for name in FLAVORS if name in names.split()]
     if flavors:
+        say('Flavors of an earlier demo go first.')
         run(f'openstack flavor delete {" ".join(flavors)}')
 
 

@@ -23,6 +23,14 @@ class SandboxError(Exception):
     """
 
 
+def of_system(exc: OSError) -> str:
+    """Return one line for what the operating system refused."""
+    reason = exc.strerror or ' '.join(str(exc).split()) or type(exc).__name__
+    if exc.filename is None:
+        return reason
+    return f'{os.fsdecode(exc.filename)}: {reason}'
+
+
 def tail(log: pathlib.Path, lines: int = 15) -> str:
     """Return the last lines of a log, indented."""
     try:

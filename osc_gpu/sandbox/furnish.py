@@ -70,8 +70,6 @@ def make_networks(spec: specs.Spec, admin: 'session.Session') -> None:
     External networks are for floating IPs; the others are shared, so that
     every project can put servers there.
     """
-    from openstack import exceptions
-
     network = _connect(spec, admin).network
     ids: dict[str, str] = {}
     subnets: dict[str, str] = {}
@@ -92,19 +90,31 @@ def make_networks(spec: specs.Spec, admin: 'session.Session') -> None:
         ids[wanted['name']] = made.id
         subnets[wanted['name']] = subnet.id
     for wanted in spec.topology['routers']:
-        options = {}
-        if wanted['external']:
-            options['external_gateway_info'] = {
-                'network_id': ids[wanted['external']]
-            }
-        router = network.create_router(name=wanted['name'], **options)
-        for name in wanted['networks']:
-            # The SDK's method takes other arguments in every other release.
-            answer = network.put(
-                f'/routers/{router.id}/add_router_interface',
-                json={'subnet_id': subnets[name]},
-            )
-            exceptions.raise_from_response(answer)
+        _make_router(network, wanted, ids, subnets)
+
+
+def _make_router(
+    network: Any,
+    wanted: Mapping[str, Any],
+    ids: Mapping[str, str],
+    subnets: Mapping[str, str],
+) -> None:
+    """Make a router, of networks and subnets given by network name."""
+    from openstack import exceptions
+
+    options = {}
+    if wanted['external']:
+        options['external_gateway_info'] = {
+            'network_id': ids[wanted['external']]
+        }
+    router = network.create_router(name=wanted['name'], **options)
+    for name in wanted['networks']:
+        # The SDK's method takes other arguments in every other release.
+        answer = network.put(
+            f'/routers/{router.id}/add_router_interface',
+            json={'subnet_id': subnets[name]},
+        )
+        exceptions.raise_from_response(answer)
 
 
 def make_images(spec: specs.Spec, admin: 'session.Session') -> None:
@@ -176,24 +186,14 @@ def verify(spec: specs.Spec, admin: 'session.Session') -> None:
 
     Four requests: networks, images, compute services, resource providers.
     """
-    from openstack import exceptions
-
     conn = _connect(spec, admin)
     hosts = {host['name'] for host in spec.topology['hosts']}
-
-    def ask(service: Any, path: str, key: str) -> list[dict[str, Any]]:
-        answer = service.get(path)
-        exceptions.raise_from_response(answer)
-        found: list[dict[str, Any]] = answer.json()[key]
-        return found
-
-    networks = ask(conn.network, '/networks', 'networks')
-    images = ask(conn.image, '/images?limit=1000', 'images')
+    networks = _ask(conn.network, '/networks', 'networks')
+    images = _ask(conn.image, '/images?limit=1000', 'images')
     path = '/os-services?binary=nova-compute'
-    computes = ask(conn.compute, path, 'services')
-    providers = ask(
-        conn.placement, '/resource_providers', 'resource_providers'
-    )
+    computes = _ask(conn.compute, path, 'services')
+    path = '/resource_providers'
+    providers = _ask(conn.placement, path, 'resource_providers')
     for what, wanted, found in (
         (
             _("network"),
@@ -212,9 +212,22 @@ def verify(spec: specs.Spec, admin: 'session.Session') -> None:
         ),
         (_("resource provider"), hosts, {item['name'] for item in providers}),
     ):
-        missing = sorted(wanted - found)
-        if missing:
-            raise errors.SandboxError(
-                _("the cloud came up without %(what)s %(missing)s")
-                % {'what': what, 'missing': ', '.join(missing)}
-            )
+        _check_whole(what, wanted, found)
+
+
+def _ask(service: Any, path: str, key: str) -> list[dict[str, Any]]:
+    from openstack import exceptions
+
+    answer = service.get(path)
+    exceptions.raise_from_response(answer)
+    found: list[dict[str, Any]] = answer.json()[key]
+    return found
+
+
+def _check_whole(what: str, wanted: set[str], found: set[str]) -> None:
+    missing = sorted(wanted - found)
+    if missing:
+        raise errors.SandboxError(
+            _("the cloud came up without %(what)s %(missing)s")
+            % {'what': what, 'missing': ', '.join(missing)}
+        )

@@ -35,6 +35,8 @@ from osc_gpu.sandbox import starting
 from osc_gpu.sandbox import topology
 
 _POLL = 0.05
+#: what means something in a path to oslo.config, PasteDeploy or SQLAlchemy
+_FORBIDDEN = '$%#?;\\'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +73,9 @@ def up(wanted: Wanted, report: progress.Progress) -> specs.Spec:
     Whatever keeps it from coming up, an interrupt included, ends all that
     was started. Raises Running when there is one, SandboxError else.
     """
+    _check_path(wanted.state)
     _check_folder(wanted.state)
-    wanted.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_folder(wanted.state)
     try:
         with locks.exclusive(wanted.state / 'lock'):
             _check_not_running(wanted)
@@ -95,6 +98,35 @@ def up(wanted: Wanted, report: progress.Progress) -> specs.Spec:
         ) from exc
     finally:
         report.clear()
+
+
+def _check_path(state: pathlib.Path) -> None:
+    """Refuse a path that cannot stand in the services' configuration."""
+    wrong = sorted(
+        {c for c in str(state) if c in _FORBIDDEN or not c.isprintable()}
+    )
+    if wrong:
+        raise errors.SandboxError(
+            _(
+                "%(state)s has a %(character)s in it, with which the services "
+                "cannot be configured; name another folder"
+            )
+            % {'state': repr(str(state)), 'character': repr(wrong[0])}
+        )
+
+
+def _make_folder(state: pathlib.Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (state / 'lock').touch(0o600)
+    except OSError as exc:
+        raise errors.SandboxError(
+            _(
+                "%(state)s cannot be written to: %(reason)s; name another "
+                "folder"
+            )
+            % {'state': state, 'reason': exc.strerror}
+        ) from exc
 
 
 def _check_folder(state: pathlib.Path) -> None:

@@ -328,34 +328,14 @@ def _run(
     Each line is also told; SandboxError with the last ones when it fails.
     """
     if environment is None:
-        environment = {
-            key: value
-            for key, value in os.environ.items()
-            if not _UNWANTED.fullmatch(key)
-        }
-    with (
-        log.open('a', encoding='utf-8', errors='replace') as output,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding='utf-8',
-            errors='replace',
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            for line in process.stdout or ():
-                output.write(line)
-                told(line)
-            status = process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
+        environment = _own_environment()
+    with log.open('a', encoding='utf-8', errors='replace') as output:
+
+        def both(line: str) -> None:
+            output.write(line)
+            told(line)
+
+        status = _follow(command, folder, environment, both)
     if status:
         raise errors.SandboxError(
             _("%(command)s failed, see %(log)s:\n%(tail)s")
@@ -365,3 +345,42 @@ def _run(
                 'tail': errors.tail(log),
             }
         )
+
+
+def _own_environment() -> dict[str, str]:
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not _UNWANTED.fullmatch(key)
+    }
+
+
+def _follow(
+    command: list[str],
+    folder: pathlib.Path,
+    environment: Mapping[str, str],
+    told: Callable[[str], None],
+) -> int:
+    """Run a command, tell each line of its output, return its status.
+
+    When we are interrupted, so is it, and all that it has started.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding='utf-8',
+        errors='replace',
+        start_new_session=True,
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                told(line)
+            return process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise

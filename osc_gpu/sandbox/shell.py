@@ -63,8 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + getattr(exc, 'number', int(signal.SIGINT))
     except BrokenPipeError:
         # Nobody reads on, as with `| head`; nor could an error be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
+    except OSError as exc:
+        print(f'osc-gpu-sandbox: {errors.of_system(exc)}', file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """Let Python not try, and fail, to write the rest when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -103,8 +115,42 @@ def make_parser() -> argparse.ArgumentParser:
             "and test on"
         ),
     )
-    state = argparse.ArgumentParser(add_help=False)
-    state.add_argument(
+    nouns = parser.add_subparsers(metavar='<command>', required=True)
+    _add_up(_add(nouns, 'up', commands.up, _("Start a sandbox")))
+    text = _("End the sandbox, for certain")
+    _add(nouns, 'down', commands.down, text)
+    text = _("Show how the sandbox is")
+    _add_format(_add(nouns, 'status', commands.status, text))
+    text = _("Show how clients get to it")
+    _add_env(_add(nouns, 'env', commands.env, text))
+    _add_faults(nouns)
+    _add_hosts(nouns)
+    text = _("Install releases of OpenStack, and start nothing")
+    _add_install(
+        _add(nouns, 'install', commands.install, text, with_state=False)
+    )
+    return parser
+
+
+def _add(
+    where: Any,
+    name: str,
+    run: Callable[..., int],
+    text: str,
+    with_state: bool = True,
+) -> argparse.ArgumentParser:
+    """Add a command; ``where`` are the subparsers of argparse."""
+    made: argparse.ArgumentParser = where.add_parser(
+        name, help=text, description=text
+    )
+    made.set_defaults(run=run)
+    if with_state:
+        _add_state(made)
+    return made
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         '--state',
         metavar='<folder>',
         help=_(
@@ -112,45 +158,30 @@ def make_parser() -> argparse.ArgumentParser:
             "osc-gpu/sandbox in the user's state folder)"
         ),
     )
-    nouns = parser.add_subparsers(metavar='<command>', required=True)
 
-    def add(
-        where: Any, name: str, run: Callable[..., int], text: str, **more: Any
-    ) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = where.add_parser(
-            name, help=text, description=text, **({'parents': [state]} | more)
-        )
-        made.set_defaults(run=run)
-        return made
 
-    _add_up(add(nouns, 'up', commands.up, _("Start a sandbox")))
-    add(nouns, 'down', commands.down, _("End the sandbox, for certain"))
-    status = add(
-        nouns, 'status', commands.status, _("Show how the sandbox is")
-    )
-    _add_format(status)
-    _add_env(add(nouns, 'env', commands.env, _("Show how clients get to it")))
-    faults = nouns.add_parser(
+def _add_faults(nouns: Any) -> None:
+    actions = nouns.add_parser(
         'fault', help=_("Make things in the cloud fail or take long")
     ).add_subparsers(metavar='<action>', required=True)
-    _add_fault(
-        add(faults, 'set', commands.fault_set, _("Set a fault at a point"))
-    )
-    listed = add(faults, 'list', commands.fault_list, _("List the faults"))
-    _add_format(listed)
-    add(faults, 'clear', commands.fault_clear, _("Take all faults away"))
-    hosts = nouns.add_parser(
+    text = _("Set a fault at a point")
+    _add_fault(_add(actions, 'set', commands.fault_set, text))
+    text = _("List the faults")
+    _add_format(_add(actions, 'list', commands.fault_list, text))
+    text = _("Take all faults away")
+    _add(actions, 'clear', commands.fault_clear, text)
+
+
+def _add_hosts(nouns: Any) -> None:
+    actions = nouns.add_parser(
         'host', help=_("Let a compute service die and come back")
     ).add_subparsers(metavar='<action>', required=True)
     for action, run, text in (
         ('kill', commands.host_kill, _("Kill a host's compute service")),
         ('start', commands.host_start, _("Start it again, guests and all")),
     ):
-        host = add(hosts, action, run, text)
-        host.add_argument('host', metavar='<host>', help=_("Host (name)"))
-    text = _("Install releases of OpenStack, and start nothing")
-    _add_install(add(nouns, 'install', commands.install, text, parents=[]))
-    return parser
+        parser = _add(actions, action, run, text)
+        parser.add_argument('host', metavar='<host>', help=_("Host (name)"))
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +222,10 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         type=_whole(1, 65530),
         help=_("First of six ports in a row (default: any free ones)"),
     )
+    _add_placement(parser)
+
+
+def _add_placement(parser: argparse.ArgumentParser) -> None:
     placement = parser.add_mutually_exclusive_group()
     placement.add_argument(
         '--pci-in-placement',

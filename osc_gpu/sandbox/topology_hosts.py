@@ -13,6 +13,7 @@
 """Hosts, cards and aliases, read from a topology's YAML."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import functools
@@ -72,6 +73,7 @@ def _host(value: Value) -> topology.Host:
         )
     cards = tuple(_card(item, host.numa_nodes) for item in items)
     _check_addresses(items, cards)
+    _check_mdev_classes(items, cards)
     return dataclasses.replace(host, cards=cards)
 
 
@@ -106,6 +108,36 @@ def _check_addresses(
                     }
                 )
             owners[address] = item.path
+
+
+def _check_mdev_classes(
+    items: Sequence[Value], cards: Sequence[topology.Card]
+) -> None:
+    # Nova has one mdev_class for a type, in its group [mdev_<type>]; another
+    # host has a group of its own.
+    first: dict[str, tuple[str, str]] = {}
+    for item, card in zip(items, cards, strict=True):
+        kinds = item.at('mdev_types').items() if card.mdev_types else []
+        for value, kind in zip(kinds, card.mdev_types, strict=True):
+            if not kind.enabled:
+                continue
+            where = value.at('resource_class')
+            other, path = first.setdefault(
+                kind.name, (kind.resource_class, where.path)
+            )
+            if other != kind.resource_class:
+                raise where.error(
+                    _(
+                        "%(class)s, but %(type)s is %(other)s in %(path)s; "
+                        "on one host a type has one class"
+                    )
+                    % {
+                        'class': kind.resource_class,
+                        'type': kind.name,
+                        'other': other,
+                        'path': path,
+                    }
+                )
 
 
 def _card(value: Value, numa_nodes: int) -> topology.Card:
@@ -271,7 +303,7 @@ def _check_second(
             )
 
 
-def _alias(value: Value, cards: Iterable[topology.Card]) -> topology.Alias:
+def _alias(value: Value, cards: Sequence[topology.Card]) -> topology.Alias:
     fields = value.fields(
         {'name': _alias_name, 'vendor_id': _pci_id, 'product_id': _pci_id},
         {
@@ -281,10 +313,11 @@ def _alias(value: Value, cards: Iterable[topology.Card]) -> topology.Alias:
             'traits': _traits,
         },
     )
-    ids = (fields['vendor_id'], fields['product_id'])
-    return topology.Alias(
-        **({'device_type': _device_type(ids, cards)} | fields)
-    )
+    # An alias that no card satisfies is as good as any other.
+    kinds = [*_device_types(fields, cards), 'type-PCI']
+    alias = topology.Alias(**({'device_type': kinds[0]} | fields))
+    _check_served(value, alias, cards)
+    return alias
 
 
 def _alias_name(value: Value) -> str:
@@ -294,16 +327,38 @@ def _alias_name(value: Value) -> str:
     )
 
 
-def _device_type(ids: tuple[str, str], cards: Iterable[topology.Card]) -> str:
-    """Return what Nova calls the devices with these ids."""
+def _device_types(
+    ids: Mapping[str, str], cards: Iterable[topology.Card]
+) -> list[str]:
+    """Return what Nova calls the devices with these ids that servers get."""
     kinds = set()
     for card in cards:
-        if (card.vendor_id, card.vf_product_id) == ids:
+        if card.vendor_id != ids['vendor_id']:
+            continue
+        if card.type == 'PF' and card.vf_product_id == ids['product_id']:
             kinds.add('type-VF')
-        elif (card.vendor_id, card.product_id) == ids:
-            kinds.add('type-PF' if card.type == 'PF' else 'type-PCI')
-    # A VF is what servers get of a PF with the same ids.
-    for kind in ('type-PCI', 'type-VF', 'type-PF'):
-        if kind in kinds:
-            return kind
-    return 'type-PCI'
+        elif card.type != 'PF' and card.product_id == ids['product_id']:
+            kinds.add('type-PCI')
+    return sorted(kinds)
+
+
+def _check_served(
+    value: Value, alias: topology.Alias, cards: Sequence[topology.Card]
+) -> None:
+    """Refuse an alias for a PF card that names anything but its VFs."""
+    ids = dataclasses.asdict(alias)
+    if alias.device_type in _device_types(ids, cards):
+        return
+    for card in cards:
+        if (
+            card.type == 'PF'
+            and card.vendor_id == alias.vendor_id
+            and alias.product_id in (card.product_id, card.vf_product_id)
+        ):
+            raise value.at('device_type').error(
+                _(
+                    "no server gets such a device, only the VFs of these "
+                    "cards; write product_id: %s, device_type: type-VF"
+                )
+                % card.vf_product_id
+            )

@@ -295,6 +295,54 @@ class TestUp(SandboxTestCase):
         )
         self.assertEqual(['thesis.txt'], os.listdir(self.state))
 
+    def test_path_that_no_service_could_be_told(self) -> None:
+        for name, found in (
+            ('a$HOME', "'$'"), ('50%', "'%'"), ('a#b', "'#'"), ('a?', "'?'"),
+            ('a;b', "';'"), ('a\\b', "'\\\\'"), ('a\nb', "'\\n'"),
+            ('a\udcff', "'\\udcff'"),
+        ):  # fmt: skip
+            with self.subTest(name):
+                state = self.folder / 'new' / name
+                with self.assertRaises(errors.SandboxError) as caught:
+                    self.up(state=state)
+                self.assertEqual(
+                    f'{str(state)!r} has a {found} in it, with which the '
+                    'services cannot be configured; name another folder',
+                    str(caught.exception),
+                )
+                self.assertFalse((self.folder / 'new').exists())
+        self.ensure.assert_not_called()
+
+    def test_path_of_many_words(self) -> None:
+        state = self.folder / "it's a (new) one, & \xfc [2]"
+        self.addCleanup(lambda: processes.end(specs.path(state)))
+        self.up(state=state)
+        self.assertEqual('running', lifecycle.status(state).state)
+
+    def test_folder_cannot_be_made(self) -> None:
+        state = pathlib.Path('/proc/x/state')
+        with self.assertRaises(errors.SandboxError) as caught:
+            self.up(state=state)
+        self.assertEqual(
+            f'{state} cannot be written to: No such file or directory; name '
+            'another folder',
+            str(caught.exception),
+        )
+
+    def test_folder_cannot_be_written_to(self) -> None:
+        # A mode would not keep root out.
+        self.state.mkdir()
+        refusal = PermissionError(13, 'Permission denied')
+        with mock.patch.object(
+            pathlib.Path, 'touch', autospec=True, side_effect=refusal
+        ):
+            self.assertEqual(
+                f'{self.state} cannot be written to: Permission denied; name '
+                'another folder',
+                self.refused(),
+            )
+        self.assertEqual([], os.listdir(self.state))
+
     def test_no_folder(self) -> None:
         self.state.write_text('')
         self.assertEqual(f'{self.state}: Not a directory', self.refused())

@@ -252,6 +252,21 @@ class TestUp(ShellTestCase):
             'osc-gpu-sandbox: see x.log:\n  a\n  b\n', result.stderr
         )
 
+    def test_refused_by_the_system(self) -> None:
+        for error, message in (
+            (OSError(28, 'No space left', '/x/y'), '/x/y: No space left'),
+            (OSError(28, 'No space left', b'/x'), '/x: No space left'),
+            (OSError(28, 'No space left'), 'No space left'),
+            (OSError('a\nb'), 'a b'),
+            (TimeoutError(), 'TimeoutError'),
+        ):
+            with self.subTest(message):
+                self.up.side_effect = error
+                result = self.run_shell('up')
+                self.assertEqual(
+                    Result(1, '', f'osc-gpu-sandbox: {message}\n'), result
+                )
+
     def test_interrupted(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with self.subTest(number):
@@ -568,6 +583,20 @@ class TestPipe(ShellTestCase):
         )
         os.close(write)
         self.assertEqual((1, ''), (found.returncode, found.stderr))
+
+    def test_no_room(self) -> None:
+        with open('/dev/full', 'wb') as full:
+            found = subprocess.run(
+                [sys.executable, '-m', 'osc_gpu.sandbox.shell', 'status'],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+            )
+        self.assertEqual(
+            (1, 'osc-gpu-sandbox: No space left on device\n'),
+            (found.returncode, found.stderr),
+        )
 
 
 class TestExit(unittest.TestCase):

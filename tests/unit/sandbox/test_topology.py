@@ -39,6 +39,10 @@ def card(text: str, host: str = '') -> str:
 PCI = 'type: PCI, vendor_id: 10de, product_id: 20b5, address: 0000:20:00.0'
 PF = 'type: PF, vendor_id: 10de, product_id: 2235, address: 0000:20:00.0'
 MDEV = 'type: mdev, vendor_id: 10de, product_id: 13f2, address: 0000:41:00.0'
+MDEV_OF = (
+    '{{type: mdev, vendor_id: 10de, product_id: 13f2, '
+    'address: 0000:{}:00.0, mdev_types: [{}]}}'
+)
 
 
 class TestValid(unittest.TestCase):
@@ -173,12 +177,42 @@ class TestValid(unittest.TestCase):
             (PCI, '20b5', 'type-PCI'),
             (f'{PF}, vfs: 2', '2235', 'type-VF'),
             (f'{PF}, vfs: 2, vf_product_id: 2236', '2236', 'type-VF'),
-            (f'{PF}, vfs: 2, vf_product_id: 2236', '2235', 'type-PF'),
             (PCI, 'ffff', 'type-PCI'),
         ):
             with self.subTest(f'{cards} {product}'):
                 (one,) = parse(card(cards, alias % product)).aliases
                 self.assertEqual(kind, one.device_type)
+
+    def test_alias_of_a_whole_card_beside_a_pf_with_its_ids(self) -> None:
+        whole = PF.replace('type: PF', 'type: PCI')
+        (one,) = parse(f"""\
+            hosts:
+            - {{name: a, cards: [{{{PF}, vfs: 2, vf_product_id: 2236}}]}}
+            - {{name: b, cards: [{{{whole}}}]}}
+            aliases: [{{name: x, vendor_id: 10de, product_id: 2235}}]
+            """).aliases
+
+        self.assertEqual('type-PCI', one.device_type)
+
+    def test_mdev_classes_of_one_type_on_two_hosts(self) -> None:
+        # Each host's Nova has options of its own; so it is on a sandbox.
+        found = parse(f"""\
+            hosts:
+            - {{name: a, cards: [{{{MDEV}, mdev_types: [{{name: n}}]}}]}}
+            - name: b
+              cards:
+              - {MDEV_OF.format('41', '{name: n, resource_class: CUSTOM_B}')}
+              - {MDEV_OF.format('42', '{name: n, resource_class: CUSTOM_B}')}
+              - {MDEV_OF.format('43', '{name: m}, {name: n}')}
+            """)
+
+        self.assertEqual(
+            [['VGPU'], ['CUSTOM_B', 'CUSTOM_B', 'VGPU']],
+            [
+                [card.mdev_types[0].resource_class for card in host.cards]
+                for host in found.hosts
+            ],
+        )
 
     def test_alias_of_two_entries_without_placement(self) -> None:
         found = parse(
@@ -510,6 +544,56 @@ class TestWrong(unittest.TestCase):
             "hosts[0].cards[0].mdev_types[0].resource_class: 'PGPU' is no "
             'class of vGPUs; use VGPU or CUSTOM_... (line 3)',
         )
+
+    def test_classes_of_an_mdev_type_on_one_host(self) -> None:
+        for first, second, line, message in (
+            (
+                '{name: n}',
+                '{name: m}, {name: n, enabled: yes, resource_class: CUSTOM_B}',
+                5,
+                '[1].resource_class: CUSTOM_B, but n is VGPU in '
+                'hosts[0].cards[0].mdev_types[0]',
+            ),
+            (
+                '{name: n, resource_class: CUSTOM_B}',
+                '{name: n}',
+                5,
+                '[0]: VGPU, but n is CUSTOM_B in '
+                'hosts[0].cards[0].mdev_types[0].resource_class',
+            ),
+        ):
+            with self.subTest(second):
+                self.check(
+                    'hosts:\n- name: a\n  cards:\n'
+                    f'  - {MDEV_OF.format("41", first)}\n'
+                    f'  - {MDEV_OF.format("42", second)}\n',
+                    f'hosts[0].cards[1].mdev_types{message}; on one host a '
+                    f'type has one class (line {line})',
+                )
+
+    def test_alias_of_a_pf_itself(self) -> None:
+        other = ', vf_product_id: "2236"'
+        for more, vf, text, where in (
+            (other, '2236', 'product_id: "2235"', ''),
+            (other, '2236', 'product_id: "2235", device_type: type-PF',
+             '.device_type'),
+            (other, '2236', 'product_id: "2235", device_type: type-VF',
+             '.device_type'),
+            (other, '2236', 'product_id: "2236", device_type: type-PF',
+             '.device_type'),
+            ('', '2235', 'product_id: "2235", device_type: type-PF',
+             '.device_type'),
+            ('', '2235', 'product_id: "2235", device_type: type-PCI',
+             '.device_type'),
+        ):  # fmt: skip
+            with self.subTest(text):
+                alias = f'aliases: [{{name: x, vendor_id: 10de, {text}}}]\n'
+                self.check(
+                    card(f'{PF}, vfs: 2{more}', alias),
+                    f'aliases[0]{where}: no server gets such a device, only '
+                    f'the VFs of these cards; write product_id: {vf}, '
+                    'device_type: type-VF (line 4)',
+                )
 
     def test_names_of_placement(self) -> None:
         message = (

@@ -30,6 +30,7 @@ from osc_gpu.cloud import errors
 
 #: Warnings of keystoneauth that an error always follows which says the same.
 _FORERUNNERS = {
+    'keystoneauth.discover': 'Failed to contact the endpoint at ',
     'keystoneauth.identity.generic.base': 'Failed to discover available',
     'keystoneauth.session': 'Failure: ',
 }
@@ -64,7 +65,9 @@ class CloudMixin:
         try:
             status: int = super().run(parsed_args)  # type: ignore[misc]
         except errors.REFUSALS as exc:
-            raise exceptions.CommandError(errors.explain(exc)) from exc
+            raise exceptions.CommandError(
+                errors.explain(exc, self.connection)
+            ) from exc
         return status
 
 

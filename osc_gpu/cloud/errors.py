@@ -18,6 +18,7 @@ import re
 from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
+from openstack import connection
 from openstack import exceptions as sdk_exceptions
 import requests
 
@@ -35,23 +36,29 @@ _RULES = (
     # Nova, Placement
     r"Policy (?:doesn't|does not) allow (\S+) to be performed",
     # Keystone
-    r'not authorized to perform the requested action: (\S+?)[.]?(?:\s|$)',
+    r'(?:You are )?not authorized to perform the requested action: '
+    r'(\S+?)[.]?(?:\s|$)',
     # Glance
-    r'not authorized to complete (\S+) action',
+    r'(?:You are )?not authorized to complete (\S+) action',
     # Neutron and whoever else shows oslo.policy's own words
     r'rule:([^\s()]+).* is disallowed by policy',
     r'([^\s()]+) is disallowed by policy',
 )
 
+#: What services say around a policy rule.
+_PADDING = r'403 Forbidden|Access was denied to this resource|[\W_]'
+
 _LONGEST = 500
 
 
-def explain(exc: Exception) -> str:
+def explain(exc: Exception, conn: connection.Connection | None = None) -> str:
     """Say in one line what was refused and what to do.
 
     The cloud's own words where it said any; the policy rule that is missing
     where it named one; the address and nothing secret where it did not
     answer.
+
+    :param conn: has the catalogue, where exceptions lack the address
     """
     response: requests.Response | None = getattr(exc, 'response', None)
     if response is not None:
@@ -61,6 +68,8 @@ def explain(exc: Exception) -> str:
     if isinstance(exc, requests.exceptions.InvalidJSONError):
         return _("The cloud answered with something that is not JSON")
     text = _one_line(str(exc))
+    if isinstance(exc, sdk_exceptions.NotSupported):
+        text = _explain_discovery(text, conn)
     return _explain_endpoint(text) or text or type(exc).__name__
 
 
@@ -72,12 +81,9 @@ def _explain_response(response: requests.Response) -> str:
     if status == 401:
         return _("Not authenticated: %s") % words
     if status == 403:
-        rule = _missing_rule(words)
-        if rule:
-            return _("You lack the right %(rule)s: %(words)s") % {
-                'rule': rule,
-                'words': words,
-            }
+        lacking = _explain_missing_rule(words)
+        if lacking:
+            return lacking
     if words != _phrase(response):
         return words
     method, url = _asked(response)
@@ -133,12 +139,37 @@ def _explain_endpoint(text: str) -> str | None:
     ) % {'service': match[1], 'text': match[0]}
 
 
-def _missing_rule(words: str) -> str | None:
+def _explain_discovery(text: str, conn: connection.Connection | None) -> str:
+    """Word what the SDK says of a service that does not tell its versions."""
+    match = re.search(r'[Tt]he (\S+) service for \S+ exists but', text)
+    if match is None:
+        return text
+    service = match[1]
+    url = conn.config.get_endpoint_from_catalog(service) if conn else None
+    if not url:
+        return _("The %s service does not answer") % service
+    return _("Cannot reach the %(service)s service at %(url)s") % {
+        'service': service,
+        'url': _one_line(url),
+    }
+
+
+def _explain_missing_rule(words: str) -> str | None:
     for pattern in _RULES:
         match = re.search(pattern, words)
         if match:
-            return match.group(1)
-    return None
+            break
+    else:
+        return None
+    rule = match[1]
+    # Neutron may name several, of which the others say more.
+    others = 'rule:' in match[0].replace(f'rule:{rule}', '', 1)
+    if others or re.sub(_PADDING, '', words.replace(match[0], '')):
+        return _("You lack the right %(rule)s: %(words)s") % {
+            'rule': rule,
+            'words': words,
+        }
+    return _("You lack the right %s; ask for a role that has it") % rule
 
 
 def _asked(response: requests.Response) -> tuple[str, str]:

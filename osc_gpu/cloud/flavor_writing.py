@@ -17,14 +17,10 @@ the one from which Nova validates extra specs.
 """
 
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
-import contextlib
 import dataclasses
 import re
 import shlex
-import signal
-import threading
 import time
 from typing import Any
 import uuid
@@ -39,6 +35,7 @@ from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavor_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import interrupts
 from osc_gpu.i18n import _
 
 #: Nova does not validate extra specs yet.
@@ -89,7 +86,7 @@ def create_flavor(
         _refuse_existing(conn, new.id)
     flavor_id = new.id or str(uuid.uuid4())
     made = None
-    with _interruptible():
+    with interrupts.as_ctrl_c():
         try:
             made = _post_flavor(conn, new, flavor_id)
             for batch, microversion in _batches(conn, specs):
@@ -153,7 +150,7 @@ def write_extra_specs(
     """
     change = flavor_specs.changes(flavor.extra_specs, new)
     to_set, to_delete = dict(change.post), list(change.delete)
-    with _interruptible():
+    with interrupts.as_ctrl_c():
         try:
             for batch, microversion in _batches(conn, change.post):
                 _post_extra_specs(conn, flavor.id, batch, microversion)
@@ -240,23 +237,6 @@ def _is_definite(exc: BaseException) -> bool:
     if response is not None:
         return bool(400 <= response.status_code < 500)
     return re.search('NewConnection|NameResolution', str(exc)) is not None
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does: nothing is left half-made."""
-
-    def interrupt(*_args: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _refuse_existing(conn: connection.Connection, flavor_id: str) -> None:

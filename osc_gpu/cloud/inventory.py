@@ -24,13 +24,15 @@ import logging
 from typing import NamedTuple
 
 from openstack import connection
-from osc_lib import exceptions
 
 from osc_gpu.cloud import placement
+from osc_gpu.cloud import provider_names
 from osc_gpu.cloud import resource_classes
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
+
+_ONE_TIME_USE = 'HW_PCI_ONE_TIME_USE'
 
 
 class Holder(NamedTuple):
@@ -93,35 +95,67 @@ def select(
 
 
 def settle(
-    providers: Iterable[placement.Provider],
+    providers: Iterable[placement.Provider], *, proven: bool = False
 ) -> tuple[placement.Provider, ...]:
-    """Fill in total and reserved wherever the capacity tells them for sure.
+    """Fill in total and reserved wherever the capacity tells them.
 
-    A PCI device has a total of 1, unless it is a PF that counts its VFs, of
-    which some may be reserved: one unit is all of it only when no device of
-    its class counts more. Nova keeps resetting ``reserved`` of devices with
-    mdevs to 0. (Facts 2; Nova's pci_placement_translator.py and libvirt
+    Proven is only that a device with HW_PCI_ONE_TIME_USE is one: Nova lets no
+    VF have the trait. The rest holds unless somebody reserved a part of a
+    provider: a PCI device with a capacity of 1 has a total of 1 (a PF counts
+    its VFs, so only where no device of its class is seen to count more), and
+    of mdevs none are reserved, as Nova resets that, though not at once.
+    (Facts 2; users 7.5; Nova's pci_placement_translator.py and libvirt
     driver.)
+
+    :param proven: fill in only what is proven
     """
     providers = tuple(providers)
     counting = {
         name
         for provider in providers
         for name, resource in provider.resources.items()
-        if max(resource.capacity, resource.used, resource.total or 0) > 1
+        if _most_seen(resource) > 1
     }
     settled = []
     for provider in providers:
-        mdev = placement.is_mdev_device(provider.name)
-        pci = not mdev and placement.device_of(provider.name) != provider.name
-        whole = {
-            name: placement.Stock(total=resource.capacity, reserved=0)
-            for name, resource in provider.resources.items()
-            if (mdev and resource.capacity > 0)
-            or (pci and resource.capacity == 1 and name not in counting)
-        }
-        settled.append(stocked(provider, whole))
+        stocks = _proven(provider)
+        if not proven:
+            stocks = _likely(provider, counting) | stocks
+        settled.append(stocked(provider, stocks))
     return tuple(settled)
+
+
+def _most_seen(resource: placement.Resource) -> int:
+    return max(resource.capacity, resource.used, resource.total or 0)
+
+
+def _proven(provider: placement.Provider) -> dict[str, placement.Stock]:
+    if _ONE_TIME_USE not in provider.traits or not _is_pci(provider):
+        return {}
+    return {
+        name: placement.Stock(total=1, reserved=1 - resource.capacity)
+        for name, resource in provider.resources.items()
+        if _most_seen(resource) <= 1
+    }
+
+
+def _likely(
+    provider: placement.Provider, counting: Collection[str]
+) -> dict[str, placement.Stock]:
+    mdev, pci = placement.is_mdev_device(provider.name), _is_pci(provider)
+    return {
+        name: placement.Stock(total=resource.capacity, reserved=0)
+        for name, resource in provider.resources.items()
+        if (mdev and resource.capacity > 0)
+        or (pci and resource.capacity == 1 and name not in counting)
+    }
+
+
+def _is_pci(provider: placement.Provider) -> bool:
+    return (
+        not placement.is_mdev_device(provider.name)
+        and placement.device_of(provider.name) != provider.name
+    )
 
 
 def stocked(
@@ -197,76 +231,6 @@ def _holders(
     return tuple(sorted(holders, key=lambda h: (h.name or h.id, h.id)))
 
 
-def host_named(
-    names: Mapping[str, placement.Provider], host: str
-) -> placement.Provider:
-    """Return the root provider of a host.
-
-    :raises osc_lib.exceptions.CommandError: Placement has no such host
-    """
-    roots = {p.name: p for p in names.values() if p.uuid == p.root_uuid}
-    if host in roots:
-        return roots[host]
-    similar = sorted(
-        name
-        for name in roots
-        if name.split('.')[0].lower() == host.split('.')[0].lower()
-    )
-    hint = _(" Did you mean %s?") % ', '.join(similar) if similar else ''
-    raise exceptions.CommandError(
-        _("No host named '%s' in Placement.") % host + hint
-    )
-
-
-def provider_named(
-    names: Mapping[str, placement.Provider], name_or_id: str
-) -> placement.Provider:
-    """Return the one provider that is meant.
-
-    By its ID, by its name, by its name in another case, or by its device
-    (``0000:20:00.0``, ``<host>_0000:20:00.0``): the first of these that fits
-    any.
-
-    :raises osc_lib.exceptions.CommandError: it fits none, or more than one
-    """
-    lowered = name_or_id.lower()
-    found = [p for p in names.values() if name_or_id in (p.uuid, p.name)]
-    if not found:
-        found = [
-            p for p in names.values() if lowered in (p.uuid, p.name.lower())
-        ]
-    if not found:
-        found = [p for p in names.values() if lowered in _devices(p, names)]
-    if not found:
-        raise exceptions.CommandError(
-            _("No resource provider with a name or ID of '%s' in Placement.")
-            % name_or_id
-        )
-    if len(found) > 1:
-        raise exceptions.CommandError(
-            _(
-                "More than one resource provider is named '%(name)s': "
-                "%(found)s. Give one of these."
-            )
-            % {
-                'name': name_or_id,
-                'found': ', '.join(sorted(p.name for p in found)),
-            }
-        )
-    return found[0]
-
-
-def _devices(
-    provider: placement.Provider, names: Mapping[str, placement.Provider]
-) -> tuple[str, ...]:
-    root = names.get(provider.root_uuid)
-    host = root.name if root else None
-    device = placement.device_of(provider.name, host)
-    if device == provider.name:
-        return ()
-    return (device, f'{host}_{device}'.lower())
-
-
 def read(
     conn: connection.Connection,
     *,
@@ -277,9 +241,11 @@ def read(
 ) -> tuple[GpuInventory, ...]:
     """Read the GPUs of the whole cloud, or of one host.
 
-    Two requests; a bounded number more for hosts without any free memory and
-    for devices that are reserved or count VFs. With details, one more for
-    each provider that is in use, and one (paged) for the servers' names.
+    Two requests; a bounded number more for hosts without any free memory, for
+    roots without children, and for devices that are reserved or count VFs.
+    For one host, or with details, one for each provider besides, for its
+    Total and Reserved, as ``find`` has them; with details, one more for each
+    that is in use, and one (paged) for the servers' names.
 
     :param host: name of the host's root provider
     :param classes: only these resource classes, GPU or not
@@ -288,13 +254,20 @@ def read(
     :raises osc_lib.exceptions.CommandError: no such host
     """
     names = placement.read_names(conn)
-    root_uuid = None if host is None else host_named(names, host).uuid
-    providers = placement.read_trees(
-        conn, names, root_uuid=root_uuid, with_traits=details
+    root_uuid = (
+        None if host is None else provider_names.host_named(names, host).uuid
     )
-    providers = settle(select(providers, classes))
+    providers = placement.read_trees(
+        conn,
+        names,
+        root_uuid=root_uuid,
+        with_traits=details,
+        classes=classes,
+    )
+    exact = details or host is not None
+    providers = settle(select(providers, classes), proven=exact)
     providers = select(providers, classes, free=free)
-    bound = placement.MOST_ASKED if host is None else None
+    bound = None if exact else placement.MOST_ASKED
     providers = _ask_totals(conn, providers, bound)
     return _with_holders(conn, providers, names, details)
 
@@ -309,13 +282,13 @@ def find(
 
     Four requests, and two for its servers if it is in use.
 
-    :param name_or_id: as provider_named takes it
+    :param name_or_id: as provider_names.provider_named takes it
     :param classes: only these resource classes, GPU or not
     :returns: a row for each class; none if the provider is no GPU
     :raises osc_lib.exceptions.CommandError: no such provider, or several
     """
     names = placement.read_names(conn)
-    meant = provider_named(names, name_or_id)
+    meant = provider_names.provider_named(names, name_or_id)
     provider = placement.read_provider(conn, meant)
     providers = select([provider] if provider else [], classes)
     return _with_holders(conn, providers, names, True)

@@ -17,7 +17,6 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
-import logging
 import time
 
 from openstack import connection
@@ -27,11 +26,9 @@ from osc_lib import exceptions
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
-from osc_gpu.cloud import inventory
 from osc_gpu.cloud import servers
+from osc_gpu.cloud import shortage
 from osc_gpu.i18n import _
-
-LOG = logging.getLogger(__name__)
 
 #: Flavors that an error names, at most.
 MOST_NAMED = 5
@@ -80,13 +77,25 @@ def choose(
     flavor = flavors.find_flavor(conn, name_or_id or '')
     if not extra_specs.parse(flavor.extra_specs, also):
         raise exceptions.CommandError(
-            _("Flavor %(name)s requests no GPU. %(others)s")
+            _("Flavor %(name)s requests no GPU. %(others)s%(hint)s")
             % {
                 'name': flavor.name,
                 'others': gpu_flavors(flavors.list_flavors(conn, True), also),
+                'hint': _hint(flavor),
             }
         )
     return flavor
+
+
+def _hint(flavor: flavors.Flavor) -> str:
+    """Say how a class is called a GPU that does not look like one."""
+    found = extra_specs.grouped(extra_specs.RESOURCES, flavor.extra_specs)
+    classes = {slot.name for slot in found if slot.name.startswith('CUSTOM_')}
+    return ''.join(
+        _(" If %(name)s is one, say so with --resource-class %(name)s.")
+        % {'name': name}
+        for name in sorted(classes)
+    )
 
 
 def smallest(
@@ -228,7 +237,7 @@ def require_built(
     if failed:
         said.append(_failed(failed, len(found)))
         if any('No valid host' in server.fault for server in failed):
-            said += [_asked(order), _stock(conn, order.gpu_request)]
+            said += [_asked(order), _free(conn, order)]
     if building:
         said.append(_unfinished(building, len(found), timeout))
     if said:
@@ -293,61 +302,13 @@ def _asked(order: Order) -> str:
     }
 
 
-def _stock(
-    conn: connection.Connection, request: extra_specs.GpuRequest
-) -> str:
+def _free(conn: connection.Connection, order: Order) -> str:
     """Say what Placement has of it, or who can see that."""
-    classes = [name for name, _n in request.classes]
     try:
-        gpus = inventory.read(conn, classes=() if request.aliases else classes)
-    except errors.REFUSALS as exc:
-        LOG.debug('Placement does not say what is free: %s', exc)
+        return shortage.diagnose(conn, order.flavor.extra_specs, order.also)
+    except sdk_exceptions.ForbiddenException:
         return _(
             "An admin sees what is free with: openstack gpu inventory list"
         )
-    return stock(request, gpus)
-
-
-def stock(
-    request: extra_specs.GpuRequest, gpus: Iterable[inventory.GpuInventory]
-) -> str:
-    """Say what Placement has free of what could serve a GPU request.
-
-    What class an alias stands for is in no API (users 7.2): all classes are
-    named then. Nothing is said of an alias when there are none, as PCI
-    devices need not be in Placement.
-
-    :param gpus: of all GPU classes, or of those that are requested
-    """
-    free: dict[str, dict[str, int]] = {}
-    for gpu in gpus:
-        hosts = free.setdefault(gpu.resource_class, {})
-        hosts[gpu.host] = hosts.get(gpu.host, 0) + gpu.free
-    said = []
-    for name, count in request.classes:
-        if request.aliases and name not in free:
-            # Not looked for: it may be no GPU class by its name.
-            continue
-        most = max(free.pop(name, {}).values(), default=0)
-        if most < count:
-            said.append(
-                _(
-                    "By Placement no host has %(count)d free %(name)s, the "
-                    "most is %(most)d."
-                )
-                % {'count': count, 'name': name, 'most': most}
-            )
-        else:
-            said.append(
-                _("By Placement a host has %(most)d free %(name)s.")
-                % {'most': most, 'name': name}
-            )
-    if request.aliases and free:
-        said.append(
-            _("Free on one host, at most, by Placement: %s.")
-            % ', '.join(
-                f'{name} {max(hosts.values())}'
-                for name, hosts in sorted(free.items())
-            )
-        )
-    return ' '.join(said)
+    except errors.REFUSALS as exc:
+        return _("What is free cannot be seen: %s") % errors.explain(exc, conn)

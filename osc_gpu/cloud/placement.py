@@ -21,7 +21,6 @@ SDK's exceptions.
 from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
-import logging
 import re
 from typing import Any
 from typing import NamedTuple
@@ -29,9 +28,8 @@ from typing import NamedTuple
 from openstack import connection
 from openstack import exceptions
 
+from osc_gpu.cloud import hidden_trees
 from osc_gpu.i18n import _
-
-LOG = logging.getLogger(__name__)
 
 #: Providers that one command asks one by one, at most.
 MOST_ASKED = 50
@@ -174,37 +172,72 @@ def read_trees(
     *,
     root_uuid: str | None = None,
     with_traits: bool = False,
+    classes: Collection[str] = (),
 ) -> tuple[Provider, ...]:
     """Read resources, and traits, of all providers, or of one tree.
 
     Allocation candidates for one MiB of memory bring every provider of every
     host that has one left, also the used up and the reserved ones, in one
-    request (facts 0.7). Hosts without are tried by VCPU, then by disk, each
-    one request for all of them; what remains then is asked provider by
-    provider, up to ``MOST_ASKED`` unless one tree was asked for, and a
-    warning names the hosts left out. Root providers without children
-    (bare-metal nodes, shared storage) that the candidates do not bring are no
-    hosts of GPUs and cost nothing.
+    request (facts 0.7). Hosts with devices but without memory are tried by
+    VCPU, then by disk, each one request for all of them; what remains then is
+    asked provider by provider, up to ``MOST_ASKED`` unless one tree was asked
+    for, and a warning names the hosts left out.
+
+    Roots without children (bare-metal nodes, shared storage) that memory does
+    not bring are tried by class, one request for each, bounded as in
+    ``hidden_trees``. Those that have nothing of it left are not found, unless
+    asked for as the one tree.
 
     :param names: what ``read_names`` returned
     :param root_uuid: read only the tree below this provider
     :param with_traits: read the traits of providers asked one by one, too
+    :param classes: find roots without children by these, not by GPU classes
     """
+    if root_uuid is not None and root_uuid in hidden_trees.lone_roots(names):
+        alone = read_provider(conn, names[root_uuid], with_traits=with_traits)
+        return () if alone is None else (alone,)
     shown: dict[str, Provider] = {}
     hidden: Mapping[str, Collection[Provider]] = {}
     for resource_class in _OF_EVERY_HOST:
         shown |= _read_summaries(conn, names, resource_class, root_uuid)
-        hidden = _hidden(names, shown, root_uuid)
+        hidden = hidden_trees.devices(names, shown, root_uuid)
         if not hidden:
             break
     if root_uuid is None:
-        hidden = _within_bounds(names, hidden)
+        shown |= _read_lone_roots(conn, names, shown, classes)
+        hidden = hidden_trees.within_bounds(
+            names, hidden_trees.devices(names, shown), MOST_ASKED
+        )
     one_by_one = (
         read_provider(conn, provider, with_traits=with_traits)
         for providers in hidden.values()
         for provider in providers
     )
     return (*shown.values(), *(p for p in one_by_one if p is not None))
+
+
+def _read_lone_roots(
+    conn: connection.Connection,
+    names: Mapping[str, Provider],
+    shown: Mapping[str, Provider],
+    classes: Collection[str],
+) -> dict[str, Provider]:
+    """Find roots without children by their class; free if all are shown."""
+    missing = hidden_trees.lone_roots(names) - shown.keys()
+    found: dict[str, Provider] = {}
+    if not missing:
+        return found
+    for resource_class in classes or hidden_trees.classes_to_try(
+        _read_classes(conn), shown
+    ):
+        try:
+            found |= _read_summaries(conn, names, resource_class, None)
+        except exceptions.BadRequestException:
+            # So Placement answers to a class that it does not know.
+            continue
+        if missing <= found.keys():
+            break
+    return found
 
 
 def read_provider(
@@ -277,6 +310,11 @@ def _get_if_there(
         return None
 
 
+def _read_classes(conn: connection.Connection) -> tuple[str, ...]:
+    found = _get(conn, '/resource_classes', '1.14')
+    return tuple(held['name'] for held in found['resource_classes'])
+
+
 def _by_uuid(listed: Any) -> dict[str, Provider]:
     return {
         found['uuid']: Provider(
@@ -318,54 +356,3 @@ def _read_summaries(
         )
         for uuid, summary in found['provider_summaries'].items()
     }
-
-
-def _hidden(
-    names: Mapping[str, Provider],
-    shown: Mapping[str, Provider],
-    root_uuid: str | None,
-) -> dict[str, list[Provider]]:
-    """Return, by root, what may be GPUs in the trees that are not shown."""
-    shown_roots = {provider.root_uuid for provider in shown.values()}
-    hidden: dict[str, list[Provider]] = {}
-    for provider in sorted(names.values(), key=lambda p: p.name):
-        root = names.get(provider.root_uuid)
-        if (
-            root is not None
-            and root.uuid not in shown_roots
-            and root_uuid in (None, root.uuid)
-            and _may_be_gpu(provider, root)
-        ):
-            hidden.setdefault(root.uuid, []).append(provider)
-    return hidden
-
-
-def _may_be_gpu(provider: Provider, root: Provider) -> bool:
-    # Neutron names the bandwidth of a host's cards <host>:<agent>:<card>,
-    # Blazar its reservations blazar_<host>.
-    return provider.parent_uuid is not None and not provider.name.startswith(
-        (f'{root.name}:', 'blazar_')
-    )
-
-
-def _within_bounds(
-    names: Mapping[str, Provider],
-    hidden: Mapping[str, Collection[Provider]],
-) -> dict[str, Collection[Provider]]:
-    left = MOST_ASKED
-    kept: dict[str, Collection[Provider]] = {}
-    for root_uuid, providers in hidden.items():
-        if len(providers) <= left:
-            kept[root_uuid] = providers
-            left -= len(providers)
-    if len(kept) < len(hidden):
-        LOG.warning(
-            _(
-                "Missing here: %s. Placement does not show them with the "
-                "others (nothing of them is free, or its "
-                "max_allocation_candidates is low), and they have too many "
-                "devices to ask for each. Name one with --host to see it."
-            ),
-            ', '.join(sorted(names[u].name for u in hidden if u not in kept)),
-        )
-    return kept

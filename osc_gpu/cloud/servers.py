@@ -30,7 +30,9 @@ from typing import Any
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
+from osc_lib import exceptions
 
+from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
@@ -39,6 +41,9 @@ from osc_gpu.i18n import _
 LOG = logging.getLogger(__name__)
 
 MICROVERSION = '2.69'
+
+#: What servers hold of the hosts themselves.
+_OF_HOSTS = frozenset(('VCPU', 'PCPU', 'MEMORY_MB', 'DISK_GB'))
 
 _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 
@@ -122,12 +127,14 @@ def list_servers(
 ) -> tuple[GpuServer, ...]:
     """List the servers whose own flavor requests a GPU.
 
-    One request, paged. A host or a project implies all projects: without
-    them Nova looks in the current project only, and drops both filters
-    silently for who may not use them.
+    One request, paged, and one more for a host that has no server. A host or
+    a project implies all projects: without them Nova looks in the current
+    project only, and drops both filters silently for who may not use them.
 
+    :param host: name of a compute service's host
     :param also: resource classes that the user says are GPUs too
     :returns: sorted by host, name and ID
+    :raises osc_lib.exceptions.CommandError: no such host
     """
     found = _read_all(
         conn,
@@ -138,9 +145,29 @@ def list_servers(
         project_id=project_id,
         all_tenants='True' if all_projects or host or project_id else None,
     )
+    if host and not found:
+        _refuse_unknown_host(conn, host)
     warn_of_unknown(found)
     servers = (server for server in found if server.gpu_request)
     return tuple(sorted(servers, key=lambda s: (s.host, s.name, s.id)))
+
+
+def _refuse_unknown_host(conn: connection.Connection, host: str) -> None:
+    try:
+        found = _get(
+            conn, '/os-services', {'binary': 'nova-compute', 'host': host}
+        )
+    except sdk_exceptions.ForbiddenException as exc:
+        LOG.debug('Whether there is a host %s is not shown: %s', host, exc)
+        return
+    if not found['services']:
+        raise exceptions.CommandError(
+            _(
+                "No compute service host named '%s'; list them with: "
+                "openstack compute service list --service nova-compute"
+            )
+            % host
+        )
 
 
 def find_server(
@@ -243,17 +270,24 @@ def warn_of_unknown(found: Iterable[GpuServer]) -> None:
 
 
 def read_devices(
-    conn: connection.Connection, server_id: str, also: Collection[str] = ()
+    conn: connection.Connection,
+    server: GpuServer,
+    also: Collection[str] = (),
 ) -> tuple[Device, ...]:
     """Read which GPUs a server holds, as Placement says.
 
-    One request, and one for each host that it holds some of. Empty for whom
-    Placement does not answer (tenants), and without a Placement.
+    One request, and one for each host that it may hold some of. Empty for
+    whom Placement does not answer (tenants), without a Placement, and, with a
+    warning, when Placement fails: what Nova says is worth showing then.
 
     :param also: resource classes that the user says are GPUs too
     """
     try:
-        held = placement.read_allocations(conn, server_id)
+        held = placement.read_allocations(conn, server.id)
+        providers: dict[str, placement.Provider] = {}
+        for uuid, amounts in sorted(held.items()):
+            if uuid not in providers and _may_be_gpu(server, amounts, also):
+                providers |= placement.read_tree(conn, uuid)
     except (
         ksa_exceptions.EndpointNotFound,
         sdk_exceptions.ForbiddenException,
@@ -261,22 +295,29 @@ def read_devices(
     ) as exc:
         LOG.debug('Devices are not shown: %s', exc)
         return ()
-    providers: dict[str, placement.Provider] = {}
-    for uuid, amounts in sorted(held.items()):
-        if uuid not in providers and _only_gpus(amounts, also):
-            providers |= placement.read_tree(conn, uuid)
-    return devices(held, providers, also)
+    except errors.REFUSALS as exc:
+        LOG.warning(
+            _("What the server holds cannot be seen: %s"),
+            errors.explain(exc, conn),
+        )
+        return ()
+    any_class = bool(server.gpu_request.aliases)
+    return devices(held, providers, also, any_class=any_class)
 
 
 def devices(
     held: Mapping[str, Mapping[str, int]],
     providers: Mapping[str, placement.Provider],
     also: Collection[str] = (),
+    *,
+    any_class: bool = False,
 ) -> tuple[Device, ...]:
     """Join what a server holds with the names of whom it holds it from.
 
     :param held: provider -> resource class -> amount
     :param providers: the whole trees of the providers with GPUs, by UUID
+    :param any_class: a PCI device is a GPU whatever its class, as an operator
+        can name it anything and only its alias requests it
     """
     found = []
     for uuid, amounts in held.items():
@@ -285,21 +326,22 @@ def devices(
         host = root.name if root else ''
         name = provider.name if provider else uuid
         address = placement.device_of(name, host)
+        is_pci = address != name
         found += [
             Device(host, address, resource_class, amount)
-            for resource_class, amount in _only_gpus(amounts, also).items()
+            for resource_class, amount in amounts.items()
+            if (any_class and is_pci)
+            or resource_classes.is_gpu_class(resource_class, also)
         ]
     return tuple(sorted(found))
 
 
-def _only_gpus(
-    amounts: Mapping[str, int], also: Collection[str]
-) -> dict[str, int]:
-    return {
-        name: amount
-        for name, amount in amounts.items()
-        if resource_classes.is_gpu_class(name, also)
-    }
+def _may_be_gpu(
+    server: GpuServer, amounts: Mapping[str, int], also: Collection[str]
+) -> bool:
+    if server.gpu_request.aliases and not _OF_HOSTS.issuperset(amounts):
+        return True
+    return any(resource_classes.is_gpu_class(name, also) for name in amounts)
 
 
 def _read_all(

@@ -43,6 +43,12 @@ _LONG_COLUMNS = (
     ('Traits', 'traits'),
     ('Servers', 'servers'),
 )
+_LIMITS = _(
+    "Without --host and --long, Total and Reserved of a PCI device with a "
+    "capacity of 1 and of a vGPU provider are derived from the capacity, "
+    "as if nothing was reserved. A provider without parent and children "
+    "(bare-metal node) that has nothing free is listed only with --host."
+)
 
 
 class ServersColumn(cliff_columns.FormattableColumn[Any]):
@@ -68,13 +74,17 @@ def _cell(gpu: 'inventory.GpuInventory', field: str) -> Any:
 
 class ListInventory(command.Lister):
     _description = _("List GPU resource providers (admin only)")
+    _epilog = _LIMITS  # type: ignore[assignment]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             '--host',
             metavar='<host>',
-            help=_("List only GPUs of this host (hypervisor hostname)"),
+            help=_(
+                "List only GPUs of this host (hypervisor hostname), and ask "
+                "for Total and Reserved of each"
+            ),
         )
         options.add_resource_class_option(
             parser,
@@ -94,8 +104,9 @@ class ListInventory(command.Lister):
             '--long',
             action='store_true',
             help=_(
-                "List additional fields in output; takes a request more for "
-                "each GPU that is in use"
+                "List additional fields in output, and ask for Total and "
+                "Reserved; takes a request for each GPU, and one more for "
+                "each that is in use"
             ),
         )
         return parser

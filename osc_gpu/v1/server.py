@@ -94,7 +94,7 @@ def values(
 
 
 class ListServer(command.Lister):
-    _description = _("""List servers that have a GPU
+    _description = _("""List servers that have a GPU.
 
 Servers whose own flavor, as it was when they were made, requests a GPU. Host
 is only shown to whom Nova shows it (admin).""")
@@ -110,8 +110,8 @@ is only shown to whom Nova shows it (admin).""")
             '--host',
             metavar='<host>',
             help=_(
-                "List only servers on this host; implies --all-projects "
-                "(admin only)"
+                "List only servers on this host, as the compute service names "
+                "it; implies --all-projects (admin only)"
             ),
         )
         parser.add_argument(
@@ -183,7 +183,7 @@ def _long_row(server: 'servers.GpuServer') -> tuple[str, ...]:
 
 
 class ShowServer(command.ShowOne):
-    _description = _("""Show a server and the GPUs that it holds
+    _description = _("""Show a server and the GPUs that it holds.
 
 The field devices is what Placement says that the server holds, host, address,
 resource class and amount; it is empty without the right to ask Placement
@@ -207,5 +207,5 @@ resource class and amount; it is empty without the right to ask Placement
         also = parsed_args.resource_classes
         server = servers.find_server(self.connection, parsed_args.server, also)
         servers.warn_of_unknown([server])
-        devices = servers.read_devices(self.connection, server.id, also)
+        devices = servers.read_devices(self.connection, server, also)
         return FIELDS, values(server, devices)

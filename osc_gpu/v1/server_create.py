@@ -32,13 +32,17 @@ if TYPE_CHECKING:
     from osc_gpu.cloud import launch
     from osc_gpu.cloud import servers
 
+    _Launched = tuple[
+        dict[str, Any], servers.GpuServer, Collection[servers.Device]
+    ]
+
 LOG = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 600
 
 
 class CreateServer(command.CloudMixin, core_server.CreateServer):
-    _description = _("""Create a server with a GPU
+    _description = _("""Create a server with a GPU.
 
 Takes what "openstack server create" takes, and refuses a flavor that requests
 no GPU. The compute API microversion is negotiated: no option needs
@@ -108,13 +112,38 @@ the first is shown.""")
         order = launch.Order(
             parsed_args.server_name, flavor, parsed_args.max, tuple(also)
         )
-        earlier = launch.read_earlier(self.connection, order)
-        created = self._create(parsed_args, flavor.id)
-        found = self._look(parsed_args, order, created['id'], earlier)
-        _say_others(found)
+        created, server, devices = self._launch(parsed_args, order)
         # Nova tells the password that it made up this once.
         made_up = None if parsed_args.password else created.get('adminPass')
-        return self._shown(found[0], made_up, also)
+        return _shown(server, devices, made_up)
+
+    def _launch(
+        self, parsed_args: argparse.Namespace, order: 'launch.Order'
+    ) -> '_Launched':
+        """Create the servers and look at them; an interrupt says how far."""
+        from osc_gpu.cloud import interrupts
+        from osc_gpu.cloud import launch
+
+        earlier = launch.read_earlier(self.connection, order)
+        created: dict[str, Any] = {}
+        with interrupts.as_ctrl_c():
+            try:
+                created = self._create(parsed_args, order.flavor.id)
+                found = self._look(parsed_args, order, created['id'], earlier)
+                _say_others(found)
+                devices = self._devices(found[0], order.also)
+            except KeyboardInterrupt as exc:
+                raise exceptions.CommandError(
+                    _("Interrupted: server %s is created and left as it is.")
+                    % _named(order, created['id'])
+                    if created
+                    else _(
+                        "Interrupted: server %s may be created. Look with: "
+                        "openstack server list"
+                    )
+                    % order.name
+                ) from exc
+        return created, found[0], devices
 
     def _create(
         self, parsed_args: argparse.Namespace, flavor_id: str
@@ -140,7 +169,6 @@ the first is shown.""")
         def read() -> 'Sequence[servers.GpuServer]':
             return launch.read_new(self.connection, order, server_id, earlier)
 
-        named = f'{order.name} ({server_id})'
         try:
             if not parsed_args.wait:
                 return read()
@@ -148,46 +176,43 @@ the first is shown.""")
             found = launch.wait(read, timeout)
             launch.require_built(self.connection, found, order, timeout)
             return found
-        except KeyboardInterrupt as exc:
-            raise exceptions.CommandError(
-                _("Interrupted: server %s is created and left as it is.")
-                % named
-            ) from exc
         except errors.REFUSALS as exc:
             raise exceptions.CommandError(
                 _(
                     "Server %(server)s is created and left as it is, but "
                     "cannot be seen: %(why)s"
                 )
-                % {'server': named, 'why': errors.explain(exc)}
+                % {
+                    'server': _named(order, server_id),
+                    'why': errors.explain(exc),
+                }
             ) from exc
 
-    def _shown(
-        self,
-        server: 'servers.GpuServer',
-        password: str | None,
-        also: Collection[str],
-    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def _devices(
+        self, server: 'servers.GpuServer', also: Collection[str]
+    ) -> 'Collection[servers.Device]':
         from osc_gpu.cloud import servers
 
-        devices: tuple[servers.Device, ...] = ()
         # Without a host it holds nothing yet, or nobody may see what.
-        if server.host:
-            try:
-                devices = servers.read_devices(
-                    self.connection, server.id, also
-                )
-            except errors.REFUSALS as exc:
-                LOG.warning(
-                    _("What the server holds cannot be seen: %s"),
-                    errors.explain(exc),
-                )
-        fields: tuple[str, ...] = server_commands.FIELDS
-        values = server_commands.values(server, devices)
-        if password:
-            fields += ('admin_password',)
-            values += (password,)
-        return fields, values
+        if not server.host:
+            return ()
+        return servers.read_devices(self.connection, server, also)
+
+
+def _shown(
+    server: 'servers.GpuServer',
+    devices: 'Collection[servers.Device]',
+    password: str | None,
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    fields: tuple[str, ...] = server_commands.FIELDS
+    values = server_commands.values(server, devices)
+    if password:
+        return (*fields, 'admin_password'), (*values, password)
+    return fields, values
+
+
+def _named(order: 'launch.Order', server_id: str) -> str:
+    return f'{order.name} ({server_id})'
 
 
 def _say_others(found: 'Sequence[servers.GpuServer]') -> None:

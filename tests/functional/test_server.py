@@ -153,7 +153,9 @@ class TestCreateServer(TestCase):
         name = self.name('greedy')
         line = self.fails(*self.create(name, '--flavor', flavor, '--wait'))
         self.assertIn('requests VGPU:17 on one host', line)
-        self.assertIn('32 free VGPU, a single device 16', line)
+        self.assertIn(
+            'no single device has 17 free VGPU, the most is 16.', line
+        )
 
     def test_fault(self):
         flavor = self.make_flavor('--alias', 'v100')
@@ -284,6 +286,7 @@ class TestRefused(TestCase):
             (('nosuch', 'could be found'), ('show', 'nosuch')),
             (('nosuch',), ('list', '--flavor', 'nosuch')),
             (('nosuch',), ('list', '--project', 'nosuch')),
+            (("service host named 'nosuch'",), ('list', '--host', 'nosuch')),
         ):
             with self.subTest(argv):
                 line = self.fails('gpu', 'server', *argv)

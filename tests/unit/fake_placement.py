@@ -34,8 +34,10 @@ class FakePlacement:
     def __init__(self, cloud: requests_mock.Mocker) -> None:
         self.providers: dict[str, dict[str, Any]] = {}
         self.allocations: dict[str, dict[str, dict[str, int]]] = {}
+        self.classes = ['VCPU', 'MEMORY_MB', 'DISK_GB', 'VGPU', 'PGPU']
         root = base.PLACEMENT
         cloud.get(f'{root}/resource_providers', json=self._list)
+        cloud.get(f'{root}/resource_classes', json=self._classes)
         cloud.get(f'{root}/allocation_candidates', json=self._candidates)
         cloud.get(
             requests_mock.ANY,
@@ -111,9 +113,24 @@ class FakePlacement:
             ]
         }
 
-    def _candidates(self, request: Any, _context: Any) -> Any:
+    def _known_classes(self) -> list[str]:
+        used = (rc for p in self.providers.values() for rc in p['inventory'])
+        return list(dict.fromkeys((*self.classes, *used)))
+
+    def _classes(self, _request: Any, _context: Any) -> Any:
+        return {
+            'resource_classes': [
+                {'name': name, 'links': []} for name in self._known_classes()
+            ]
+        }
+
+    def _candidates(self, request: Any, context: Any) -> Any:
         query = self._query(request)
         wanted, _colon, amount = query['resources'].partition(':')
+        if wanted not in self._known_classes():
+            context.status_code = 400
+            detail = f'No such resource class {wanted}'
+            return {'errors': [{'status': 400, 'detail': detail}]}
         in_tree = query.get('in_tree')
         roots = {
             provider['root']

@@ -49,6 +49,14 @@ class TestOneLine(base.TestCase):
         line = self.fails('gpu', 'inventory', 'list')
         self.assertEqual(1, len(line.splitlines()), line)
 
+    def test_nothing_answers_where_placement_was(self):
+        self.refused(f'{base.PLACEMENT}/', requests.exceptions.ConnectionError)
+        self.refused(base.PLACEMENT, requests.exceptions.ConnectionError)
+        self.assertEqual(
+            'Cannot reach the placement service at http://placement.example',
+            self.fails('gpu', 'inventory', 'list'),
+        )
+
     def test_not_in_the_catalogue(self):
         self.missing_services = frozenset({'placement'})
         self._add_keystone()

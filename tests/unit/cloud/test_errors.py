@@ -154,54 +154,48 @@ class TestResponses(WireTestCase):
         )
 
     def test_missing_rights_name_the_rule(self) -> None:
-        for service, rule, body in (
+        rule = 'os_compute_api:os-flavor-manage:create'
+        nova = f"Policy doesn't allow {rule} to be performed."
+        glance = (
+            '<html><head><title>403 Forbidden</title></head><body><h1>403 '
+            'Forbidden</h1>You are not authorized to complete get_images '
+            'action.<br /></body></html>'
+        )
+        for service, right, answer in (
             (
                 'compute',
-                'os_compute_api:os-flavor-manage:create',
-                {
-                    'forbidden': {
-                        'code': 403,
-                        'message': "Policy doesn't allow os_compute_api:"
-                        "os-flavor-manage:create to be performed.",
-                    }
-                },
+                rule,
+                {'json': {'forbidden': {'code': 403, 'message': nova}}},
             ),
             (
                 'placement',
                 'placement:resource_providers:list',
                 {
-                    'errors': [
-                        {
-                            'status': 403,
-                            'title': 'Forbidden',
-                            'detail': 'Access was denied to this resource.'
-                            '\n\n Policy does not allow placement:'
-                            'resource_providers:list to be performed.  ',
-                        }
-                    ]
+                    'json': {
+                        'errors': [
+                            {
+                                'status': 403,
+                                'title': 'Forbidden',
+                                'detail': 'Access was denied to this '
+                                'resource.\n\n Policy does not allow '
+                                'placement:resource_providers:list to be '
+                                'performed.  ',
+                            }
+                        ]
+                    }
                 },
             ),
             (
                 'identity',
                 'identity:list_projects',
                 {
-                    'error': {
-                        'code': 403,
-                        'message': 'You are not authorized to perform the '
-                        'requested action: identity:list_projects.',
-                        'title': 'Forbidden',
-                    }
-                },
-            ),
-            (
-                'network',
-                'create_network',
-                {
-                    'NeutronError': {
-                        'type': 'PolicyNotAuthorized',
-                        'message': '(rule:create_network and (rule:'
-                        'create_network:shared)) is disallowed by policy',
-                        'detail': '',
+                    'json': {
+                        'error': {
+                            'code': 403,
+                            'message': 'You are not authorized to perform '
+                            'the requested action: identity:list_projects.',
+                            'title': 'Forbidden',
+                        }
                     }
                 },
             ),
@@ -209,28 +203,59 @@ class TestResponses(WireTestCase):
                 'network',
                 'create_port',
                 {
-                    'NeutronError': {
-                        'message': 'create_port is disallowed by policy'
+                    'json': {
+                        'NeutronError': {
+                            'message': 'rule:create_port is disallowed by '
+                            'policy'
+                        }
                     }
                 },
             ),
+            (
+                'network',
+                'create_port',
+                {
+                    'json': {
+                        'NeutronError': {
+                            'message': 'create_port is disallowed by policy'
+                        }
+                    }
+                },
+            ),
+            (
+                'image',
+                'get_images',
+                {'headers': {'Content-Type': 'text/html'}, 'text': glance},
+            ),
         ):
             with self.subTest(service):
-                self.assertTrue(
-                    self.explain(
-                        service, status_code=403, json=body
-                    ).startswith(f'You lack the right {rule}: ')
+                self.assertEqual(
+                    f'You lack the right {right}; ask for a role that has it',
+                    self.explain(service, status_code=403, **answer),
                 )
-        self.assertIn(
-            'You lack the right get_images:',
-            self.explain(
-                'image',
-                status_code=403,
-                headers={'Content-Type': 'text/html'},
-                text='<body>You are not authorized to complete get_images '
-                'action.<br /></body>',
+
+    def test_missing_rights_and_more_words(self) -> None:
+        for rule, words in (
+            (
+                'create_network',
+                '(rule:create_network and (rule:create_network:shared)) is '
+                'disallowed by policy',
             ),
-        )
+            (
+                'os_compute_api:servers:create',
+                'Policy does not allow os_compute_api:servers:create to be '
+                'performed. The zone is closed.',
+            ),
+        ):
+            with self.subTest(rule):
+                self.assertEqual(
+                    f'You lack the right {rule}: {words}',
+                    self.explain(
+                        'network',
+                        status_code=403,
+                        json={'NeutronError': {'message': words}},
+                    ),
+                )
 
     def test_a_403_that_is_no_right(self) -> None:
         self.assertEqual(
@@ -363,6 +388,51 @@ class TestCatalogue(WireTestCase):
             "This cloud's catalogue has no placement service for you: public "
             "endpoint for placement service in RegionOne region not found",
             self.explain('placement'),
+        )
+
+
+class TestDiscovery(WireTestCase):
+    """What the SDK says of a service that does not tell its versions."""
+
+    text = (
+        'The placement service for cloud:RegionOne exists but does not have '
+        'any supported versions.'
+    )
+
+    def test_with_the_catalogue(self) -> None:
+        self.cloud.get(
+            f'{base.PLACEMENT}/', exc=requests.exceptions.ConnectionError
+        )
+        self.cloud.get(base.PLACEMENT, exc=requests.exceptions.ConnectionError)
+        with (
+            self.assertLogs('keystoneauth.discover', 'DEBUG'),
+            self.assertRaises(sdk_exceptions.NotSupported) as caught,
+        ):
+            self.conn.placement.get('/x')
+        self.assertEqual(
+            'Cannot reach the placement service at http://placement.example',
+            errors.explain(caught.exception, self.conn),
+        )
+
+    def test_without(self) -> None:
+        self.assertEqual(
+            'The placement service does not answer',
+            errors.explain(sdk_exceptions.NotSupported(self.text)),
+        )
+
+    def test_not_in_the_catalogue_any_more(self) -> None:
+        text = self.text.replace('placement', 'shelf')
+        self.assertEqual(
+            'The shelf service does not answer',
+            errors.explain(sdk_exceptions.NotSupported(text), self.conn),
+        )
+
+    def test_something_else_that_is_not_supported(self) -> None:
+        self.assertEqual(
+            'No such thing',
+            errors.explain(
+                sdk_exceptions.NotSupported('No such thing'), self.conn
+            ),
         )
 
 

@@ -16,7 +16,6 @@ import unittest
 
 from hypothesis import given
 from hypothesis import strategies
-from osc_lib import exceptions
 
 from osc_gpu.cloud import inventory
 from osc_gpu.cloud import placement
@@ -122,6 +121,44 @@ class TestSettle(unittest.TestCase):
             ],
             [totals(p) for p in found],
         )
+
+    def once(self, capacity: int, used: int, name: str = '') -> Any:
+        card = dataclasses.replace(
+            provider(name or 'gpu1_0000:20:00.0', **{A100: (capacity, used)}),
+            traits=('COMPUTE_MANAGED_PCI_DEVICE', 'HW_PCI_ONE_TIME_USE'),
+        )
+        (found,) = inventory.settle([card], proven=True)
+        return totals(found)[A100]
+
+    def test_used_once_is_one(self) -> None:
+        self.assertEqual((1, 0), self.once(1, 0))
+        self.assertEqual((1, 1), self.once(0, 0))
+        self.assertEqual((1, 1), self.once(0, 1))
+
+    def test_used_once_and_yet_more_has_to_be_asked(self) -> None:
+        self.assertEqual((None, None), self.once(2, 0))
+        self.assertEqual((None, None), self.once(0, 2))
+        self.assertEqual((None, None), self.once(1, 0, 'gpu1_mtty_mtty'))
+        self.assertEqual(
+            (None, None), self.once(1, 0, 'gpu1_pci_0000_84_00_0')
+        )
+
+    def test_used_once_beside_one_that_counts_vfs(self) -> None:
+        once = dataclasses.replace(
+            provider('gpu1_0000:20:00.0', **{A100: (1, 0)}),
+            traits=('HW_PCI_ONE_TIME_USE',),
+        )
+        found = inventory.settle(
+            [once, provider('gpu1_0000:30:00.0', **{A100: (4, 0)})]
+        )
+        self.assertEqual((1, 0), totals(found[0])[A100])
+
+    def test_proven_is_nothing_else(self) -> None:
+        for name in ('gpu1_0000:20:00.0', 'gpu1_pci_0000_84_00_0'):
+            (found,) = inventory.settle(
+                [provider(name, VGPU=(1, 0))], proven=True
+            )
+            self.assertEqual((None, None), totals(found)['VGPU'])
 
     def test_what_is_known_stays(self) -> None:
         known = placement.Stock(total=1, reserved=1).resource(0)
@@ -237,78 +274,3 @@ class TestJoin(unittest.TestCase):
         self.assertGreaterEqual(row.total, 1)
         self.assertGreaterEqual(row.reserved, 0)
         self.assertEqual(max(0, row.total - row.reserved - row.used), row.free)
-
-
-class TestNames(unittest.TestCase):
-    host = provider('gpu1.example.org', 'gpu1.example.org')
-    other = provider('gpu2', 'gpu2')
-    card = provider(
-        'gpu1.example.org_0000:A1:00.0', 'gpu1.example.org', **{A100: (1, 0)}
-    )
-    mdev = provider('gpu2_pci_0000_84_00_0', 'gpu2', VGPU=(1, 0))
-    twin = provider('gpu2_0000:A1:00.0', 'gpu2', **{A100: (1, 0)})
-    odd = provider('gpu2_mtty_mtty', 'gpu2', VGPU=(1, 0))
-    names = named(host, other, card, mdev, twin, odd)
-
-    def test_host(self) -> None:
-        self.assertEqual(self.other, inventory.host_named(self.names, 'gpu2'))
-
-    def test_unknown_host(self) -> None:
-        for host, message in {
-            'gpu9': "No host named 'gpu9' in Placement.",
-            'gpu2_mtty_mtty': "No host named 'gpu2_mtty_mtty' in Placement.",
-            'gpu1': (
-                "No host named 'gpu1' in Placement. Did you mean "
-                "gpu1.example.org?"
-            ),
-        }.items():
-            with self.assertRaises(exceptions.CommandError) as caught:
-                inventory.host_named(self.names, host)
-            self.assertEqual(message, str(caught.exception))
-
-    def test_provider(self) -> None:
-        for text, expected in {
-            self.card.name: self.card,
-            self.card.name.lower(): self.card,
-            'gpu1.example.org_0000:a1:00.0': self.card,
-            'gpu2_0000:84:00.0': self.mdev,
-            '0000:84:00.0': self.mdev,
-            'gpu2_0000:a1:00.0': self.twin,
-            'gpu2_mtty_mtty': self.odd,
-            'gpu2': self.other,
-        }.items():
-            self.assertIs(
-                expected, inventory.provider_named(self.names, text), text
-            )
-
-    def test_an_exact_name_beats_the_same_in_another_case(self) -> None:
-        upper, lower = provider('GPU1'), provider('gpu1')
-        names = named(upper, lower)
-        self.assertIs(lower, inventory.provider_named(names, 'gpu1'))
-        self.assertIs(upper, inventory.provider_named(names, 'GPU1'))
-
-    def test_provider_whose_root_is_not_listed(self) -> None:
-        names = named(self.twin)
-        self.assertIs(
-            self.twin, inventory.provider_named(names, '0000:a1:00.0')
-        )
-
-    def test_unknown_provider(self) -> None:
-        for text in ('nope', '', 'mtty', '0000:a1:00.1'):
-            with self.assertRaises(exceptions.CommandError) as caught:
-                inventory.provider_named(self.names, text)
-            self.assertEqual(
-                f"No resource provider with a name or ID of '{text}' in "
-                "Placement.",
-                str(caught.exception),
-            )
-
-    def test_ambiguous_provider(self) -> None:
-        with self.assertRaises(exceptions.CommandError) as caught:
-            inventory.provider_named(self.names, '0000:A1:00.0')
-        self.assertEqual(
-            "More than one resource provider is named '0000:A1:00.0': "
-            "gpu1.example.org_0000:A1:00.0, gpu2_0000:A1:00.0. "
-            "Give one of these.",
-            str(caught.exception),
-        )

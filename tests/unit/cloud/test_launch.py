@@ -17,7 +17,6 @@ from osc_lib import exceptions
 
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
-from osc_gpu.cloud import inventory
 from osc_gpu.cloud import launch
 from osc_gpu.cloud import servers
 from tests.unit.cloud import test_servers
@@ -42,23 +41,6 @@ def flavor(name='g1.a100', vcpus=8, ram=16384, disk=40, **specs):
 
 def alias(text):
     return {'pci_passthrough__alias': text}
-
-
-def gpus(*rows):
-    return [
-        inventory.GpuInventory(
-            host=host,
-            device=f'0000:{number:02x}:00.0',
-            model='',
-            resource_class=resource_class,
-            total=free,
-            reserved=0,
-            used=0,
-            free=free,
-            provider_id=str(number),
-        )
-        for number, (host, resource_class, free) in enumerate(rows)
-    ]
 
 
 class TestSmallest(unittest.TestCase):
@@ -204,7 +186,7 @@ class TestRequireBuilt(unittest.TestCase):
         found = [servers.parse(test_servers.raw_server(**raw)) for raw in raws]
         with (
             mock.patch.object(
-                launch, '_stock', autospec=True, return_value='STOCK'
+                launch, '_free', autospec=True, return_value='FREE'
             ),
             self.assertRaises(exceptions.CommandError) as caught,
         ):
@@ -245,7 +227,7 @@ class TestRequireBuilt(unittest.TestCase):
         self.assertEqual(
             f'Server train ({ID}) is in ERROR: No valid host was found. There '
             f'are not enough hosts available. Flavor g1.a100 (8 VCPUs, 16384 '
-            f'MiB of RAM, 40 GiB of disk) requests a100:2 on one host. STOCK',
+            f'MiB of RAM, 40 GiB of disk) requests a100:2 on one host. FREE',
             self.refused(
                 {
                     'status': 'ERROR',
@@ -281,51 +263,3 @@ class TestRequireBuilt(unittest.TestCase):
                 timeout=30,
             ),
         )
-
-
-class TestStock(unittest.TestCase):
-    def stock(self, text, *rows):
-        return launch.stock(extra_specs.parse_request(text), gpus(*rows))
-
-    def test_class_is_short(self):
-        self.assertEqual(
-            'By Placement no host has 2 free VGPU, the most is 1.',
-            self.stock('VGPU:2', ('g1', 'VGPU', 1), ('g2', 'VGPU', 1)),
-        )
-
-    def test_class_is_nowhere(self):
-        self.assertEqual(
-            'By Placement no host has 1 free VGPU, the most is 0.',
-            self.stock('VGPU'),
-        )
-
-    def test_class_is_there(self):
-        self.assertEqual(
-            'By Placement a host has 2 free VGPU.',
-            self.stock('VGPU:2', ('g1', 'VGPU', 1), ('g1', 'VGPU', 1)),
-        )
-
-    def test_alias(self):
-        self.assertEqual(
-            f'Free on one host, at most, by Placement: {A100} 1, VGPU 16.',
-            self.stock(
-                'a100:2',
-                ('g1', A100, 1),
-                ('g2', A100, 1),
-                ('g2', A100, 0),
-                ('v1', 'VGPU', 16),
-            ),
-        )
-
-    def test_alias_without_pci_in_placement(self):
-        self.assertEqual('', self.stock('a100:2'))
-
-    def test_both(self):
-        self.assertEqual(
-            f'By Placement no host has 1 free VGPU, the most is 0. Free on '
-            f'one host, at most, by Placement: {A100} 3.',
-            self.stock('a100:2,VGPU', ('g', A100, 3), ('v', 'VGPU', 0)),
-        )
-
-    def test_class_that_was_not_looked_for(self):
-        self.assertEqual('', self.stock('a100:2,CUSTOM_A16_16A'))

@@ -303,10 +303,8 @@ class TestReadTrees(PlacementTestCase):
         )
         self.assertEqual(4 + 3, len(self.requests))
 
-    def test_roots_without_gpus_cost_nothing(self) -> None:
+    def test_children_that_are_no_gpus_cost_nothing(self) -> None:
         self.gpu_host('gpu1')
-        self.placement.host('node', CUSTOM_BAREMETAL=1)
-        self.placement.host('ceph', CUSTOM_STORAGE=1)
         plain = self.placement.host('plain')
         self.placement.provider('plain:NIC Switch agent', plain)
         self.placement.provider('plain:NIC Switch agent:eth0', plain)
@@ -314,6 +312,112 @@ class TestReadTrees(PlacementTestCase):
         self.placement.fill(plain)
         self.read()
         self.assertEqual(2, len(self.requests))
+
+    def test_lone_roots_are_found_by_class(self) -> None:
+        self.gpu_host('gpu1')
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        self.placement.host('bm2', CUSTOM_BAREMETAL=1)
+        self.placement.host('ceph', CUSTOM_STORAGE=1)
+        found = self.read()
+        self.assertEqual(
+            {'CUSTOM_BAREMETAL_GPU': placement.Resource(1, 0)},
+            found['bm1'].resources,
+        )
+        self.assertEqual({'gpu1', 'gpu1_0000:00:00.0', 'bm1'}, set(found))
+        # A100 is seen already; the rest are no classes of GPUs.
+        self.assertEqual(
+            [
+                'GET /resource_providers',
+                f'{CANDIDATES}MEMORY_MB:1',
+                'GET /resource_classes',
+                f'{CANDIDATES}CUSTOM_BAREMETAL_GPU:1',
+                f'{CANDIDATES}PGPU:1',
+                f'{CANDIDATES}VGPU:1',
+            ],
+            self.requests,
+        )
+        self.assertEqual({'1.14', '1.31'}, {*self.microversions('placement')})
+
+    def test_no_more_classes_are_tried_once_all_lone_roots_show(self) -> None:
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        self.placement.host('bm2', CUSTOM_BAREMETAL_GPU=1)
+        self.assertEqual({'bm1', 'bm2'}, set(self.read()))
+        self.assertEqual(4, len(self.requests))
+
+    def test_lone_roots_are_found_by_given_classes(self) -> None:
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        self.placement.host('bm2', CUSTOM_BIG=1)
+        found = placement.read_trees(
+            self.conn,
+            placement.read_names(self.conn),
+            classes=['CUSTOM_BIG'],
+        )
+        self.assertEqual(['bm2'], [p.name for p in found])
+        self.assertEqual(
+            [
+                'GET /resource_providers',
+                f'{CANDIDATES}MEMORY_MB:1',
+                f'{CANDIDATES}CUSTOM_BIG:1',
+            ],
+            self.requests,
+        )
+
+    def test_given_class_that_does_not_exist(self) -> None:
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        found = placement.read_trees(
+            self.conn,
+            placement.read_names(self.conn),
+            classes=['CUSTOM_NONE', 'CUSTOM_BAREMETAL_GPU'],
+        )
+        self.assertEqual(['bm1'], [p.name for p in found])
+
+    def test_lone_roots_cost_a_bounded_number_of_requests(self) -> None:
+        self.placement.classes += [f'CUSTOM_GPU_{i:02}' for i in range(12)]
+        self.placement.host('ceph', CUSTOM_STORAGE=1)
+        with self.assertLogs('osc_gpu', 'WARNING') as logs:
+            self.read()
+        self.assertEqual(3 + 10, len(self.requests))
+        (line,) = logs.output
+        self.assertIn(': CUSTOM_GPU_10, CUSTOM_GPU_11, PGPU, VGPU. ', line)
+
+    def test_used_up_lone_root_shows_only_if_asked_for(self) -> None:
+        root = self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        self.placement.fill(root)
+        self.assertEqual({}, self.read())
+        self.cloud.reset_mock()
+        found = self.read(root=root)
+        self.assertEqual(
+            {'CUSTOM_BAREMETAL_GPU': placement.Resource(1, 1, 1, 0)},
+            found['bm1'].resources,
+        )
+        self.assertEqual(
+            [
+                'GET /resource_providers',
+                f'GET /resource_providers/{root}/inventories',
+                f'GET /resource_providers/{root}/usages',
+            ],
+            self.requests,
+        )
+
+    def test_traits_of_a_lone_root_that_was_asked_for(self) -> None:
+        root = self.placement.provider('bm1', traits=('T',), VGPU=1)
+        self.assertEqual(
+            ('T',), self.read(root=root, traits=True)['bm1'].traits
+        )
+
+    def test_lone_root_that_goes_away_in_between(self) -> None:
+        root = self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        names = placement.read_names(self.conn)
+        del self.placement.providers[root]
+        self.assertEqual(
+            (), placement.read_trees(self.conn, names, root_uuid=root)
+        )
+
+    def test_class_of_a_lone_root_may_bring_a_full_host_along(self) -> None:
+        self.placement.host('ceph', CUSTOM_STORAGE=1)
+        self.placement.fill(self.gpu_host('gpu1'))
+        self.assertEqual({'gpu1', 'gpu1_0000:00:00.0'}, set(self.read()))
+        self.assertNotIn('/usages', ' '.join(self.requests))
 
     def test_a_bounded_number_is_asked_card_by_card(self) -> None:
         for i in range(8):

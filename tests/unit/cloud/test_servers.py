@@ -113,13 +113,13 @@ class TestParse(unittest.TestCase):
         raw = raw_server(
             flavor={
                 'original_name': 'x',
-                'extra_specs': {'resources:CUSTOM_A16_16A': '1'},
+                'extra_specs': {'resources:CUSTOM_BIGCARD': '1'},
             }
         )
         self.assertFalse(servers.parse(raw).gpu_request)
         self.assertEqual(
-            'CUSTOM_A16_16A:1',
-            servers.parse(raw, ['CUSTOM_A16_16A']).gpu_request.text,
+            'CUSTOM_BIGCARD:1',
+            servers.parse(raw, ['CUSTOM_BIGCARD']).gpu_request.text,
         )
 
 
@@ -149,11 +149,11 @@ class TestDevices(unittest.TestCase):
         self.assertEqual((), servers.devices(held, self.providers))
 
     def test_also(self):
-        held = {'card': {'CUSTOM_A16_16A': 2}}
+        held = {'card': {'CUSTOM_BIGCARD': 2}}
         self.assertEqual((), servers.devices(held, self.providers))
         self.assertEqual(
-            (servers.Device('gpu_1', '0000:a1:00.0', 'CUSTOM_A16_16A', 2),),
-            servers.devices(held, self.providers, ['CUSTOM_A16_16A']),
+            (servers.Device('gpu_1', '0000:a1:00.0', 'CUSTOM_BIGCARD', 2),),
+            servers.devices(held, self.providers, ['CUSTOM_BIGCARD']),
         )
 
     def test_provider_is_gone(self):
@@ -167,4 +167,28 @@ class TestDevices(unittest.TestCase):
         self.assertEqual(
             (servers.Device('', '0000:a1:00.0', A100, 1),),
             servers.devices({'card': {A100: 1}}, providers),
+        )
+
+    def test_any_class_of_pci_devices(self):
+        held = {
+            'root': {'VCPU': 8, 'MEMORY_MB': 1024, 'DISK_GB': 1},
+            'card': {'CUSTOM_BIGCARD': 1},
+            'other': {'CUSTOM_STORAGE': 1},
+            'gone': {'CUSTOM_GONE': 1},
+        }
+        providers = self.providers | {
+            'other': placement.Provider('other', 'gpu_1:x', 'root'),
+        }
+        self.assertEqual(
+            (servers.Device('gpu_1', '0000:a1:00.0', 'CUSTOM_BIGCARD', 1),),
+            servers.devices(held, providers, any_class=True),
+        )
+
+    def test_a_host_named_like_a_device(self):
+        providers = {
+            'r': placement.Provider('r', 'rack_0000:a1:00.0', 'r'),
+        }
+        self.assertEqual(
+            (),
+            servers.devices({'r': {'VCPU': 1}}, providers, any_class=True),
         )

@@ -224,6 +224,9 @@ class TestListInventory(InventoryTestCase):
             [
                 *BULK,
                 f'GET /resource_providers/{self.reserved}/inventories',
+                f'GET /resource_providers/{self.free}/inventories',
+                f'GET /resource_providers/{self.used}/inventories',
+                f'GET /resource_providers/{self.mdev}/inventories',
                 f'GET /resource_providers/{self.used}/allocations',
                 f'GET /resource_providers/{self.mdev}/allocations',
                 'GET /servers?all_tenants=True',
@@ -238,10 +241,86 @@ class TestListInventory(InventoryTestCase):
         cells = [line.strip('| ') for line in shown.splitlines()[3:-1]]
         self.assertEqual(['', 'train', '', 'desktop', 'm1'], cells)
 
-    def test_long_asks_nothing_about_what_nobody_uses(self) -> None:
+    def test_long_asks_who_holds_only_what_is_used(self) -> None:
         self.placement.allocations.clear()
         self.rows('--long')
-        self.assertEqual(3, len(self.requests))
+        self.assertEqual(2 + 4, len(self.requests))
+        self.assertNotIn('allocations', ' '.join(self.requests))
+
+    def test_long_asks_all_and_says_nothing(self) -> None:
+        for i in range(60):
+            self.placement.provider(
+                f'gpu1_0000:{i + 64:02X}:00.0', self.gpu1, **{A100: 1}
+            )
+        self.placement.allocations.clear()
+        self.assertEqual(64, len(self.rows('--long')))
+        self.assertEqual(2 + 64, len(self.requests))
+
+    def test_totals_are_those_of_show_where_they_were_asked(self) -> None:
+        add = self.placement.provider
+        # Reserved in part: mdevs, which Nova leaves so for a while, and the
+        # only PF of its class, down to one VF.
+        self.placement.providers[self.mdev]['inventory']['VGPU'] = (16, 6)
+        card = add('gpu2_0000:40:00.0', self.gpu2, CUSTOM_PCI_10DE_25B6=(4, 3))
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=(2, 1))
+        shown = {}
+        for uuid in (self.mdev, card, 'bm1'):
+            row = self.table('gpu', 'inventory', 'show', uuid)
+            shown[row['host'], row['device']] = list(row.values())[4:8]
+        self.assertEqual(
+            [[16, 6, 3, 7], [4, 3, 0, 1], [2, 1, 0, 1]], list(shown.values())
+        )
+        for argv in (('--long',), ('--long', '--free')):
+            listed = {(r[0], r[1]): r[4:8] for r in self.rows(*argv)}
+            self.assertEqual(shown, {k: listed[k] for k in shown}, argv)
+        for host, device in shown:
+            listed = {r[1]: r[4:8] for r in self.rows('--host', host)}
+            self.assertEqual(shown[host, device], listed[device])
+        # As documented, the plain list derives the first two.
+        listed = {(r[0], r[1]): r[4:8] for r in self.rows()}
+        self.assertEqual(
+            [[10, 0, 3, 7], [1, 0, 0, 1], [2, 1, 0, 1]],
+            [listed[k] for k in shown],
+        )
+
+    def test_used_once_need_not_be_asked(self) -> None:
+        self.placement.providers[self.reserved]['traits'] = [
+            'HW_PCI_ONE_TIME_USE'
+        ]
+        row = self.rows('--host', 'gpu2')[0]
+        self.assertEqual([1, 1, 0, 0], row[4:])
+        self.assertEqual(2, len(self.requests))
+        self.cloud.reset_mock()
+        self.assertEqual([1, 1, 0, 0], self.rows()[2][4:])
+        self.assertEqual(BULK, self.requests)
+
+    def test_bare_metal(self) -> None:
+        root = self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        row = ['bm1', 'bm1', '', 'CUSTOM_BAREMETAL_GPU', 1, 0, 0, 1]
+        self.assertEqual(row, self.rows()[0])
+        for argv in (
+            ('--host', 'bm1'),
+            ('--resource-class', 'CUSTOM_BAREMETAL_GPU'),
+            ('--host', 'bm1', '--free'),
+        ):
+            self.assertEqual([row], self.rows(*argv), argv)
+        self.placement.fill(root)
+        self.assertEqual(('gpu1', '0000:20:00.0'), self.devices()[0])
+        row[-2:] = [1, 0]
+        self.assertEqual([row], self.rows('--host', 'bm1'))
+        self.assertEqual([], self.rows('--host', 'bm1', '--free'))
+
+    def test_classes_that_placement_may_not_list(self) -> None:
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
+        self.cloud.get(f'{base.PLACEMENT}/resource_classes', status_code=403)
+        self.assertNotIn('\n', self.fails('gpu', 'inventory', 'list'))
+
+    def test_help_says_what_is_derived_and_what_is_missing(self) -> None:
+        told = ' '.join(
+            self.ok('gpu', 'inventory', 'list', '--help').stdout.split()
+        )
+        self.assertIn('are derived from the capacity', told)
+        self.assertIn('that has nothing free is listed only with --host', told)
 
     def test_long_can_be_sorted_by_servers(self) -> None:
         rows = self.rows('--long', '--sort-column', 'Servers')
@@ -284,7 +363,13 @@ class TestListInventory(InventoryTestCase):
             self.devices('--host', 'gpu1'),
         )
         self.assertEqual(
-            [BULK[0], f'{BULK[1]}&in_tree={self.gpu1}'], self.requests
+            [
+                BULK[0],
+                f'{BULK[1]}&in_tree={self.gpu1}',
+                f'GET /resource_providers/{self.free}/inventories',
+                f'GET /resource_providers/{self.used}/inventories',
+            ],
+            self.requests,
         )
 
     def test_full_host_alone(self) -> None:
@@ -312,6 +397,8 @@ class TestListInventory(InventoryTestCase):
             [('gpu1', '0000:30:00.0'), ('vgpu1', '0000:84:00.0')],
             self.devices('--resource-class', 'VGPU', '--resource-class', NIC),
         )
+        self.assertEqual([], self.rows('--resource-class', 'CUSTOM_NONE'))
+        self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=1)
         self.assertEqual([], self.rows('--resource-class', 'CUSTOM_NONE'))
 
     def test_bad_resource_class(self) -> None:

@@ -67,14 +67,14 @@ def provider(uuid, name):
     }
 
 
-def add_devices(cloud, server_id=ID):
-    """Let Placement say that a server holds one A100 of host gpu1."""
+def add_devices(cloud, server_id=ID, resource_class=A100):
+    """Let Placement say that a server holds one card of host gpu1."""
     cloud.get(
         f'{base.PLACEMENT}/allocations/{server_id}',
         json={
             'allocations': {
                 ROOT: {'generation': 1, 'resources': {'VCPU': 8}},
-                CARD: {'generation': 1, 'resources': {A100: 1}},
+                CARD: {'generation': 1, 'resources': {resource_class: 1}},
             },
             'project_id': PROJECT,
             'user_id': 'u',
@@ -216,6 +216,53 @@ class TestListServer(base.TestCase):
                 before,
             )
 
+    def services(self, **answer):
+        self.cloud.get(f'{base.COMPUTE}/os-services', **answer)
+
+    def test_unknown_host(self):
+        self.add()
+        self.services(json={'services': []})
+        self.assertEqual(
+            "No compute service host named 'nosuch'; list them with: "
+            "openstack compute service list --service nova-compute",
+            self.fails('gpu', 'server', 'list', '--host', 'nosuch'),
+        )
+        self.assertEqual(
+            [
+                'GET /servers/detail?host=nosuch&all_tenants=True',
+                'GET /os-services?binary=nova-compute&host=nosuch',
+            ],
+            self.requests,
+        )
+
+    def test_known_host_without_servers(self):
+        self.add()
+        self.services(json={'services': [{'host': 'cpu1'}]})
+        self.assertEqual(
+            [], self.table('gpu', 'server', 'list', '--host', 'cpu1')
+        )
+
+    def test_known_host_without_gpu_servers(self):
+        self.add(plain())
+        self.assertEqual(
+            [], self.table('gpu', 'server', 'list', '--host', 'cpu1')
+        )
+        self.assertEqual(1, len(self.requests))
+
+    def test_a_host_that_may_be_known(self):
+        self.add()
+        self.services(**nova_error(403, 'No.', 'forbidden'))
+        self.assertEqual(
+            [], self.table('gpu', 'server', 'list', '--host', 'cpu1')
+        )
+
+    def test_whether_a_host_is_known_fails(self):
+        self.add()
+        self.services(**nova_error(500, 'Oops.'))
+        self.assertIn(
+            'Oops.', self.fails('gpu', 'server', 'list', '--host', 'cpu1')
+        )
+
     def test_project(self):
         self.add(server())
         self.cloud.get(
@@ -258,15 +305,15 @@ class TestListServer(base.TestCase):
             server(
                 flavor={
                     'original_name': 'a16',
-                    'extra_specs': {'resources:CUSTOM_A16_16A': '1'},
+                    'extra_specs': {'resources:CUSTOM_BIGCARD': '1'},
                 }
             )
         )
         self.assertEqual([], self.table('gpu', 'server', 'list'))
         rows = self.table(
-            'gpu', 'server', 'list', '--resource-class', 'CUSTOM_A16_16A'
+            'gpu', 'server', 'list', '--resource-class', 'CUSTOM_BIGCARD'
         )
-        self.assertEqual('CUSTOM_A16_16A:1', rows[0]['GPU Request'])
+        self.assertEqual('CUSTOM_BIGCARD:1', rows[0]['GPU Request'])
 
     def test_hidden_extra_specs(self):
         self.add(*[server(flavor={'original_name': 'g1'}, id=i) for i in '12'])
@@ -535,16 +582,70 @@ class TestShowServer(base.TestCase):
 
     def test_placement_fails(self):
         self.cloud.get(SERVER, json={'server': server()})
-        for answer in (
-            {'status_code': 503, 'text': 'down'},
-            {'status_code': 500, 'text': 'down'},
-            {'exc': requests.exceptions.ConnectionError},
-        ):
-            self.cloud.get(ALLOCATIONS, **answer)
-            line = self.fails('gpu', 'server', 'show', ID)
-            self.assertIn('placement.example', line)
-            # The SDK of 2025.1 says that it tries a connection again.
-            self.assertLessEqual(len(line.splitlines()), 1 + ('exc' in answer))
+        for url in (ALLOCATIONS, PROVIDERS):
+            for answer in (
+                {'status_code': 503, 'text': 'down'},
+                {'status_code': 500, 'text': 'down'},
+                {'exc': requests.exceptions.ConnectionError},
+                {'text': 'surprise'},
+            ):
+                add_devices(self.cloud)
+                self.cloud.get(url, **answer)
+                result = self.openstack(
+                    'gpu', 'server', 'show', ID, '-f', 'json'
+                )
+                self.assertEqual(0, result.status)
+                self.assertEqual('train', result.json['name'])
+                self.assertEqual([], result.json['devices'])
+                lines = result.stderr.splitlines()
+                self.assertTrue(
+                    lines[-1].startswith(
+                        'What the server holds cannot be seen: '
+                    ),
+                    lines,
+                )
+                # The SDK of 2025.1 says that it tries a connection again.
+                self.assertLessEqual(len(lines), 1 + ('exc' in answer))
+
+    def test_placement_is_down(self):
+        self.cloud.get(SERVER, json={'server': server()})
+        for url in (base.PLACEMENT, f'{base.PLACEMENT}/'):
+            self.cloud.get(url, exc=requests.exceptions.ConnectionError)
+        result = self.openstack('gpu', 'server', 'show', ID, '-f', 'json')
+        self.assertEqual(
+            (0, 'train', []),
+            (result.status, result.json['name'], result.json['devices']),
+        )
+        self.assertEqual(
+            'What the server holds cannot be seen: Cannot reach the placement '
+            'service at http://placement.example\n',
+            result.stderr,
+        )
+
+    def test_a_class_of_its_own(self):
+        self.cloud.get(SERVER, json={'server': server()})
+        add_devices(self.cloud, resource_class='CUSTOM_BIGCARD')
+        self.assertEqual(
+            [
+                {
+                    'host': 'gpu1',
+                    'address': '0000:20:00.0',
+                    'resource_class': 'CUSTOM_BIGCARD',
+                    'amount': 1,
+                }
+            ],
+            self.table('gpu', 'server', 'show', ID)['devices'],
+        )
+        self.assertEqual(3, len(self.requests))
+
+    def test_a_class_of_its_own_that_no_alias_requests(self):
+        vgpu = {'original_name': 'v', 'extra_specs': {'resources:VGPU': '1'}}
+        self.cloud.get(SERVER, json={'server': server(flavor=vgpu)})
+        add_devices(self.cloud, resource_class='CUSTOM_BIGCARD')
+        self.assertEqual(
+            [], self.table('gpu', 'server', 'show', ID)['devices']
+        )
+        self.assertEqual(2, len(self.requests))
 
 
 class TestShowServerWithoutPlacement(base.TestCase):

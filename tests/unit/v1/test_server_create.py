@@ -12,6 +12,7 @@
 
 import json
 import os
+import signal
 import tempfile
 from unittest import mock
 
@@ -21,6 +22,7 @@ import requests
 from osc_gpu.cloud import launch
 from tests.unit import base
 from tests.unit.cloud import test_launch
+from tests.unit.cloud import test_shortage
 from tests.unit.v1 import test_server
 
 A100 = test_server.A100
@@ -319,7 +321,7 @@ class TestFlavor(TestCase):
         self.assertEqual([], self.posted())
 
     def test_custom_class(self):
-        specs = {'resources:CUSTOM_A16_16A': '1'}
+        specs = {'resources:CUSTOM_BIGCARD': '1'}
         found = flavor('a16', extra_specs=specs)
         self.cloud.get(test_server.FLAVORS, json={'flavors': [found]})
         self.cloud.get(
@@ -328,14 +330,15 @@ class TestFlavor(TestCase):
         embedded = {'original_name': 'a16', 'extra_specs': specs}
         self.shows(server(flavor=embedded))
         for argv in (
-            ('--gpu', 'CUSTOM_A16_16A'),
-            ('--flavor', 'a16', '--resource-class', 'CUSTOM_A16_16A'),
+            ('--gpu', 'CUSTOM_BIGCARD'),
+            ('--flavor', 'a16', '--resource-class', 'CUSTOM_BIGCARD'),
         ):
             result = self.openstack(*self.argv(flavor=argv), '-f', 'json')
-            self.assertEqual('CUSTOM_A16_16A:1', result.json['gpu_request'])
+            self.assertEqual('CUSTOM_BIGCARD:1', result.json['gpu_request'])
         self.assertEqual(
             'Flavor a16 requests no GPU. No flavor that you can use requests '
-            'a GPU.',
+            'a GPU. If CUSTOM_BIGCARD is one, say so with --resource-class '
+            'CUSTOM_BIGCARD.',
             self.fails(*self.argv(flavor=('--flavor', 'a16'))),
         )
 
@@ -386,10 +389,25 @@ class TestWait(TestCase):
             self.fails(*self.argv('--wait')),
         )
 
-    def candidates(self, resource_class, used):
+    def test_no_valid_host_and_no_placement(self):
+        self.shows(
+            self.building, self.failed(NO_VALID_HOST), allocations=False
+        )
+        self.cloud.get(test_server.PROVIDERS, status_code=503, text='down')
+        line = self.fails(*self.argv('--wait'))
+        self.assertTrue(
+            line.endswith(
+                'requests a100:2 on one host. What is free cannot be seen: '
+                'http://placement.example/resource_providers failed with HTTP '
+                '503: down'
+            ),
+            line,
+        )
+
+    def candidates(self, resource_class, used, traits=()):
         root = {
             'resources': {'MEMORY_MB': {'capacity': 9, 'used': 1}},
-            'traits': [],
+            'traits': list(traits),
             'parent_provider_uuid': None,
             'root_provider_uuid': test_server.ROOT,
         }
@@ -426,20 +444,37 @@ class TestWait(TestCase):
             )
         )
 
+    def test_vgpus_are_free_on_a_disabled_host_only(self):
+        self.candidates('VGPU', used=0, traits=['COMPUTE_STATUS_DISABLED'])
+        self.assertTrue(
+            self.no_valid_host('g1.vgpu').endswith(
+                'By Placement no host has 1 free VGPU, the most is 0. Not '
+                'counted: 1 on gpu1 (disabled).'
+            )
+        )
+        asked = [r for r in self.requests if 'allocation_cand' in r]
+        self.assertEqual(1, len(asked))
+
+    def test_vgpus_are_free(self):
+        self.candidates('VGPU', used=0)
+        line = self.no_valid_host('g1.vgpu')
+        self.assertTrue(line.endswith(test_shortage.SO), line)
+
     def test_a_class_that_only_the_user_calls_a_gpu(self):
-        found = flavor('a16', extra_specs={'resources:CUSTOM_A16_16A': '1'})
+        found = flavor('a16', extra_specs={'resources:CUSTOM_BIGCARD': '1'})
         self.cloud.get(test_server.FLAVORS, json={'flavors': [found]})
         self.cloud.get(
             f'{base.COMPUTE}/flavors/id-a16', json={'flavor': found}
         )
-        self.candidates('CUSTOM_A16_16A', used=0)
+        self.candidates('CUSTOM_BIGCARD', used=0)
         self.shows(self.building, self.failed(NO_VALID_HOST))
         result = self.openstack(
-            *self.argv('--wait', flavor=('--gpu', 'CUSTOM_A16_16A'))
+            *self.argv('--wait', flavor=('--gpu', 'CUSTOM_BIGCARD'))
         )
         self.assertTrue(
             result.stderr.endswith(
-                'By Placement a host has 1 free CUSTOM_A16_16A.\n'
+                'By Placement host gpu1 has 1 free CUSTOM_BIGCARD.'
+                f'{test_shortage.SO}\n'
             ),
             result.stderr,
         )
@@ -486,6 +521,43 @@ class TestWait(TestCase):
         self.assertEqual(
             f'Interrupted: server train ({ID}) is created and left as it is.',
             line,
+        )
+
+    def test_sigterm(self):
+        self.shows(self.building)
+
+        def terminate(_seconds):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        before = signal.getsignal(signal.SIGTERM)
+        with mock.patch.object(
+            self.time, 'sleep', autospec=True, side_effect=terminate
+        ):
+            line = self.fails(*self.argv('--wait'))
+        self.assertEqual(
+            f'Interrupted: server train ({ID}) is created and left as it is.',
+            line,
+        )
+        self.assertIs(before, signal.getsignal(signal.SIGTERM))
+
+    def test_sigterm_while_it_is_looked_at(self):
+        def terminate(_request):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+
+        self.cloud.get(test_server.ALLOCATIONS, additional_matcher=terminate)
+        self.assertIn(f'server train ({ID}) is', self.fails(*self.argv()))
+
+    def test_sigterm_before_nova_answers(self):
+        def terminate(_request):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+
+        self.cloud.post(CREATE, additional_matcher=terminate)
+        self.assertEqual(
+            'Interrupted: server train may be created. Look with: openstack '
+            'server list',
+            self.fails(*self.argv()),
         )
 
     def test_deleted_meanwhile(self):

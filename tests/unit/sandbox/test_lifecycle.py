@@ -303,6 +303,7 @@ class TestUp(SandboxTestCase):
         ):  # fmt: skip
             with self.subTest(name):
                 state = self.folder / 'new' / name
+                self.addCleanup(processes.end, specs.path(state))
                 with self.assertRaises(errors.SandboxError) as caught:
                     self.up(state=state)
                 self.assertEqual(

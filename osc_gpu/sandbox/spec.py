@@ -23,6 +23,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import random
 import secrets
 import socket
 import tempfile
@@ -36,6 +37,9 @@ ADDRESS = '127.0.0.1'
 REGION = 'RegionOne'
 SERVICES = ('identity', 'placement', 'image', 'network', 'compute')
 _PORTS = (*SERVICES, 'control')
+#: Below the ports that Linux gives to outgoing connections: one of those could
+#: be taken again before its service comes to it.
+_CHOICE = range(20000, 32768)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,16 +104,16 @@ def clouds_path(state: pathlib.Path) -> pathlib.Path:
 def choose_ports(base: int | None = None) -> dict[str, int]:
     """Return a free port of the loopback interface for everything.
 
-    They are consecutive from ``base``, else the system's choice; all are
-    held until all are chosen, so that no two are the same.
+    They are consecutive from ``base``, else any of ``_CHOICE``; all are held
+    until all are chosen, so that no two are the same.
     """
-    ports = {}
     with contextlib.ExitStack() as held:
-        for index, name in enumerate(_PORTS):
-            number = 0 if base is None else base + index
-            holder = held.enter_context(socket.socket())
+        if base is None:
+            return {name: _hold_any(held) for name in _PORTS}
+        ports = {name: base + index for index, name in enumerate(_PORTS)}
+        for name, number in ports.items():
             try:
-                holder.bind((ADDRESS, number))
+                _hold(held, number)
             except OSError as exc:
                 raise errors.SandboxError(
                     _(
@@ -118,8 +122,22 @@ def choose_ports(base: int | None = None) -> dict[str, int]:
                     )
                     % {'port': number, 'name': name, 'reason': exc.strerror}
                 ) from exc
-            ports[name] = int(holder.getsockname()[1])
-    return ports
+        return ports
+
+
+def _hold(held: contextlib.ExitStack, number: int) -> None:
+    held.enter_context(socket.socket()).bind((ADDRESS, number))
+
+
+def _hold_any(held: contextlib.ExitStack) -> int:
+    for number in random.sample(_CHOICE, k=len(_CHOICE)):
+        with contextlib.suppress(OSError):
+            _hold(held, number)
+            return number
+    raise errors.SandboxError(
+        _("no port from %(first)d to %(last)d is free")
+        % {'first': _CHOICE[0], 'last': _CHOICE[-1]}
+    )
 
 
 def make(

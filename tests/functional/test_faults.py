@@ -12,6 +12,7 @@
 """A cloud that fails in the middle: nothing is left half-made, one line."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -206,6 +207,10 @@ class TestInterrupted(TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Whoever runs the tests may have Ctrl-C ignored.
+            preexec_fn=functools.partial(
+                signal.signal, signal.SIGINT, signal.SIG_DFL
+            ),
         )
         try:
             self.assertTrue(held.wait(base.LIMIT), 'no extra specs posted')

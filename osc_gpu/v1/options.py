@@ -83,6 +83,18 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _vgpu_class(text: str) -> str:
+    from osc_gpu.cloud import extra_specs
+
+    try:
+        return extra_specs.check_gpu_class(text)
+    except ValueError as exc:
+        # --vgpu takes the next word, also when that was meant as the name.
+        raise ValueError(
+            _("%s; the name of the flavor goes before --vgpu") % exc
+        ) from exc
+
+
 def _add_device_options(parser: argparse.ArgumentParser) -> None:
     from osc_gpu.cloud import extra_specs
 
@@ -106,7 +118,7 @@ def _add_device_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         nargs='?',
         const='VGPU',
-        type=checked(extra_specs.check_gpu_class),
+        type=checked(_vgpu_class),
         help=_(
             "One vGPU of this resource class: VGPU (default), PGPU or "
             "CUSTOM_* (repeat option for several vGPUs, each in a request "

@@ -266,6 +266,10 @@ class TestCreateFlavor(TestCase):
             (('--alias', ''), 'has a name'),
             (('--alias', 'x' * 257), '256 characters at most'),
             (
+                ('--vgpu', 'gpu.big'),
+                '; the name of the flavor goes before --vgpu',
+            ),
+            (
                 ('--vgpu', 'nvidia-11'),
                 "argument --vgpu: 'nvidia-11' is no resource class of GPUs: "
                 'right are VGPU, PGPU and CUSTOM_<A-Z, 0-9, _>, such as '

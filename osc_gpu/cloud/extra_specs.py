@@ -95,10 +95,6 @@ class GpuRequest:
     def __hash__(self) -> int:
         return hash(self._multiset)
 
-    def matches(self, other: 'GpuRequest') -> bool:
-        """Tell whether both ask for the same, in whatever order."""
-        return self == other
-
     @property
     def _multiset(self) -> tuple[frozenset[object], ...]:
         return frozenset(self.aliases), frozenset(self.classes)

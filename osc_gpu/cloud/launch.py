@@ -113,7 +113,7 @@ def smallest(
     exact = [
         flavor
         for flavor in found
-        if extra_specs.parse(flavor.extra_specs, also).matches(request)
+        if extra_specs.parse(flavor.extra_specs, also) == request
     ]
     if not exact:
         raise exceptions.CommandError(
@@ -253,8 +253,20 @@ def _failed(failed: Sequence[servers.GpuServer], total: int) -> str:
     return _("%(failed)d of %(total)d servers are in ERROR: %(servers)s") % {
         'failed': len(failed),
         'total': total,
-        'servers': ' '.join(f'{_named(s)}: {_fault(s)}' for s in failed),
+        'servers': ' '.join(
+            f'{", ".join(map(_named, alike))}: {fault}'
+            for fault, alike in _by_fault(failed).items()
+        ),
     }
+
+
+def _by_fault(
+    failed: Iterable[servers.GpuServer],
+) -> dict[str, list[servers.GpuServer]]:
+    found: dict[str, list[servers.GpuServer]] = {}
+    for server in failed:
+        found.setdefault(_fault(server), []).append(server)
+    return found
 
 
 def _unfinished(

@@ -246,6 +246,23 @@ class TestRequireBuilt(unittest.TestCase):
             self.refused({'status': 'BUILD'}, timeout=30),
         )
 
+    def test_one_fault_of_several_is_said_once(self):
+        said = self.refused(
+            *(
+                {'id': n, 'name': f'n-{n}', 'status': 'ERROR', 'fault': fault}
+                for n, fault in (
+                    ('1', {'message': 'Why'}),
+                    ('2', {'message': 'Other'}),
+                    ('3', {'message': 'Why'}),
+                )
+            )
+        )
+        self.assertEqual(
+            '3 of 3 servers are in ERROR: n-1 (1), n-3 (3): Why. n-2 (2): '
+            'Other.',
+            said,
+        )
+
     def test_several(self):
         self.assertEqual(
             '1 of 3 servers are in ERROR: n-1 (1): KeyError. 1 of 3 servers '

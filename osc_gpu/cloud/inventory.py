@@ -130,7 +130,9 @@ def _most_seen(resource: placement.Resource) -> int:
 
 
 def _proven(provider: placement.Provider) -> dict[str, placement.Stock]:
-    if _ONE_TIME_USE not in provider.traits or not _is_pci(provider):
+    if _ONE_TIME_USE not in provider.traits or not placement.is_pci_device(
+        provider.name
+    ):
         return {}
     return {
         name: placement.Stock(total=1, reserved=1 - resource.capacity)
@@ -142,20 +144,14 @@ def _proven(provider: placement.Provider) -> dict[str, placement.Stock]:
 def _likely(
     provider: placement.Provider, counting: Collection[str]
 ) -> dict[str, placement.Stock]:
-    mdev, pci = placement.is_mdev_device(provider.name), _is_pci(provider)
+    mdev = placement.is_mdev_device(provider.name)
+    pci = placement.is_pci_device(provider.name)
     return {
         name: placement.Stock(total=resource.capacity, reserved=0)
         for name, resource in provider.resources.items()
         if (mdev and resource.capacity > 0)
         or (pci and resource.capacity == 1 and name not in counting)
     }
-
-
-def _is_pci(provider: placement.Provider) -> bool:
-    return (
-        not placement.is_mdev_device(provider.name)
-        and placement.device_of(provider.name) != provider.name
-    )
 
 
 def stocked(

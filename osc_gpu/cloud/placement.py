@@ -118,15 +118,10 @@ def is_mdev_device(provider_name: str) -> bool:
     return found is not None and found.group(5) is not None
 
 
-def read_allocations(
-    conn: connection.Connection, consumer_id: str
-) -> Mapping[str, Mapping[str, int]]:
-    """Read what a server (or migration) holds: provider -> class -> amount."""
-    found = _get(conn, f'/allocations/{consumer_id}', '1.28')
-    return {
-        uuid: dict(held['resources'])
-        for uuid, held in found['allocations'].items()
-    }
+def is_pci_device(provider_name: str) -> bool:
+    """Say whether the name is that of a device passed through (facts 2)."""
+    found = re.search(_ADDRESS, provider_name)
+    return found is not None and found.group(5) is None
 
 
 def read_tree(

@@ -22,6 +22,7 @@ extra specs that Nova hides from a flavor that has none.
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import logging
 import re
@@ -32,6 +33,7 @@ from openstack import connection
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
+from osc_gpu.cloud import allocations
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import placement
@@ -57,7 +59,8 @@ class GpuServer:
     on none; ``fault`` is Nova's message, or ''. ``addresses`` lists the
     addresses by network. ``is_hidden``: Nova did not show the flavor's extra
     specs. ``is_partial``: the server's cell does not answer, so that Nova
-    knows hardly more than the ID.
+    knows hardly more than the ID. ``task_state`` is '' while nothing is being
+    done to the server, or for whom Nova does not tell it.
     """
 
     id: str
@@ -73,6 +76,8 @@ class GpuServer:
     fault: str
     is_hidden: bool = False
     is_partial: bool = False
+    task_state: str = ''
+    updated_at: str = ''
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -112,6 +117,8 @@ def parse(found: Mapping[str, Any], also: Collection[str] = ()) -> GpuServer:
         fault=(found.get('fault') or {}).get('message') or '',
         is_hidden=flavor is not None and specs is None,
         is_partial=flavor is None,
+        task_state=found.get('OS-EXT-STS:task_state') or '',
+        updated_at=found.get('updated') or '',
     )
 
 
@@ -136,7 +143,7 @@ def list_servers(
     :returns: sorted by host, name and ID
     :raises osc_lib.exceptions.CommandError: no such host
     """
-    found = _read_all(
+    found = read_all(
         conn,
         also,
         host=host,
@@ -237,7 +244,7 @@ def read_named(
     # Nova quotes some characters for some databases (nova/db/utils.py), so
     # none must be quoted here; a dot stands for them.
     pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
-    return _read_all(
+    return read_all(
         conn,
         also,
         name=f'^{pattern}{suffix}$',
@@ -283,7 +290,7 @@ def read_devices(
     :param also: resource classes that the user says are GPUs too
     """
     try:
-        held = placement.read_allocations(conn, server.id)
+        held = allocations.read(conn, server.id).held
         providers: dict[str, placement.Provider] = {}
         for uuid, amounts in sorted(held.items()):
             if uuid not in providers and _may_be_gpu(server, amounts, also):
@@ -344,19 +351,41 @@ def _may_be_gpu(
     return any(resource_classes.is_gpu_class(name, also) for name in amounts)
 
 
-def _read_all(
+def read_all(
     conn: connection.Connection,
-    also: Collection[str],
+    also: Collection[str] = (),
     **filters: str | None,
 ) -> tuple[GpuServer, ...]:
-    params = {key: value for key, value in filters.items() if value}
-    found: list[Mapping[str, Any]] = []
+    """Read servers, those without a GPU among them, in one request per 1000.
+
+    :param also: resource classes that the user says are GPUs too
+    :param filters: of Nova's GET /servers/detail; None is left out
+    """
+    found: list[GpuServer] = []
+    marker: str | None = None
     while True:
-        page = _get(conn, '/servers/detail', params)
-        found += page['servers']
-        if not page['servers'] or 'servers_links' not in page:
-            return tuple(parse(server, also) for server in found)
-        params['marker'] = found[-1]['id']
+        page, more = _read_page(conn, also, filters | {'marker': marker})
+        found += page
+        if not page or not more:
+            return tuple(found)
+        marker = found[-1].id
+
+
+def read_page(
+    conn: connection.Connection, **filters: str | None
+) -> Sequence[GpuServer]:
+    """Read the first servers of a list, in one request."""
+    return _read_page(conn, (), filters)[0]
+
+
+def _read_page(
+    conn: connection.Connection,
+    also: Collection[str],
+    filters: Mapping[str, str | None],
+) -> tuple[list[GpuServer], bool]:
+    params = {key: value for key, value in filters.items() if value}
+    body = _get(conn, '/servers/detail', params)
+    return [parse(s, also) for s in body['servers']], 'servers_links' in body
 
 
 def _get(

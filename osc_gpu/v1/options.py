@@ -217,3 +217,25 @@ def add_resource_class_option(
             "several)"
         ),
     )
+
+
+def add_parallel_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--parallel``: how many requests may be under way at once."""
+    parser.add_argument(
+        '--parallel',
+        metavar='<requests>',
+        type=_at_once,
+        default=8,
+        help=_(
+            "Where many requests are needed, send so many of them at once, "
+            "1 to 10 (default: %(default)s)"
+        ),
+    )
+
+
+def _at_once(text: str) -> int:
+    if text.isdecimal() and text.isascii() and 1 <= int(text) <= 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        _("'%s' is not a whole number from 1 to 10") % text
+    )

@@ -154,15 +154,6 @@ class PlacementTestCase(base.TestCase):
 
 
 class TestSmallReads(PlacementTestCase):
-    def test_allocations(self) -> None:
-        host = self.gpu_host('gpu1')
-        self.placement.hold('s1', host, VCPU=2)
-        self.assertEqual(
-            {host: {'VCPU': 2}}, placement.read_allocations(self.conn, 's1')
-        )
-        self.assertEqual({}, placement.read_allocations(self.conn, 's2'))
-        self.assertEqual(['1.28', '1.28'], self.microversions('placement'))
-
     def test_tree(self) -> None:
         host = self.gpu_host('gpu1')
         self.gpu_host('gpu2')
@@ -280,7 +271,7 @@ class TestReadTrees(PlacementTestCase):
             for uuid, p in self.placement.providers.items()
             if p['name'] == 'gpu2_0000:01:00.0'
         )
-        self.placement.providers[card]['inventory'][A100] = (1, 1)
+        self.placement.stock(card, **{A100: (1, 1)})
         self.placement.hold('s1', card, **{A100: 1})
         found = self.read()
         self.assertEqual(

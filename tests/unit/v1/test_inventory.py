@@ -260,7 +260,7 @@ class TestListInventory(InventoryTestCase):
         add = self.placement.provider
         # Reserved in part: mdevs, which Nova leaves so for a while, and the
         # only PF of its class, down to one VF.
-        self.placement.providers[self.mdev]['inventory']['VGPU'] = (16, 6)
+        self.placement.stock(self.mdev, VGPU=(16, 6))
         card = add('gpu2_0000:40:00.0', self.gpu2, CUSTOM_PCI_10DE_25B6=(4, 3))
         self.placement.host('bm1', CUSTOM_BAREMETAL_GPU=(2, 1))
         shown = {}

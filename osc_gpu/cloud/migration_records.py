@@ -1,0 +1,121 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's migration records."""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from openstack import connection
+from openstack import exceptions
+
+from osc_gpu.cloud import side_by_side
+
+#: From here on a record has its UUID, which is a consumer in Placement, and
+#: lists are paged.
+MICROVERSION = '2.59'
+
+#: A cold migration or resize that nobody has confirmed or reverted yet.
+FINISHED = 'finished'
+ERROR = 'error'
+
+#: States in which Nova is still at work on a migration, of any type
+#: (nova/objects/migration.py, nova/conductor/tasks).
+IN_PROGRESS = frozenset(
+    (
+        'accepted',
+        'queued',
+        'preparing',
+        'running',
+        'running (post-copy)',
+        'pre-migrating',
+        'migrating',
+        'post-migrating',
+        'confirming',
+        'reverting',
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MigrationRecord:
+    """A migration of a server; hosts are those of compute services.
+
+    ``kind`` is migration, resize, live-migration or evacuation; ``target``
+    is '' before the destination claimed anything. Times are ISO 8601 in UTC.
+    """
+
+    uuid: str
+    status: str
+    kind: str
+    server_id: str
+    source: str
+    target: str
+    created_at: str
+    updated_at: str
+
+
+def read(
+    conn: connection.Connection,
+    *,
+    statuses: Collection[str] = (),
+    server_id: str | None = None,
+    at_once: int = side_by_side.DEFAULT,
+) -> tuple[MigrationRecord, ...]:
+    """Read migration records, oldest first.
+
+    One request for each status, paged; Nova takes one at a time.
+
+    :param statuses: only these, unless empty
+    :param server_id: only those of this server
+    """
+
+    def read_one(status: str) -> list[MigrationRecord]:
+        params = {'status': status, 'instance_uuid': server_id or ''}
+        return _read_pages(conn, {k: v for k, v in params.items() if v})
+
+    pages = side_by_side.each(read_one, sorted(statuses) or [''], at_once)
+    found = {record.uuid: record for page in pages for record in page}
+    return tuple(sorted(found.values(), key=lambda r: (r.created_at, r.uuid)))
+
+
+def _read_pages(
+    conn: connection.Connection, params: dict[str, str]
+) -> list[MigrationRecord]:
+    found: list[MigrationRecord] = []
+    while True:
+        response = conn.compute.get(
+            '/os-migrations', params=params, microversion=MICROVERSION
+        )
+        exceptions.raise_from_response(response)
+        body = response.json()
+        page = [parse(item) for item in body['migrations']]
+        found += page
+        if not page or 'migrations_links' not in body:
+            return found
+        params = params | {'marker': page[-1].uuid}
+
+
+def parse(found: Mapping[str, Any]) -> MigrationRecord:
+    """Read a record as Nova shows it at ``MICROVERSION``."""
+    return MigrationRecord(
+        uuid=found['uuid'],
+        status=found.get('status') or '',
+        kind=found.get('migration_type') or '',
+        server_id=found.get('instance_uuid') or '',
+        source=found.get('source_compute') or '',
+        target=found.get('dest_compute') or '',
+        created_at=found.get('created_at') or '',
+        updated_at=found.get('updated_at') or '',
+    )

@@ -14,6 +14,7 @@
 
 from collections.abc import Iterable
 import dataclasses
+from typing import TypeVar
 
 ERROR = 'error'
 WARNING = 'warning'
@@ -40,7 +41,10 @@ class Finding:
     repair: str = ''
 
 
-def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
+F = TypeVar('F', bound=Finding)
+
+
+def ordered(found: Iterable[F]) -> tuple[F, ...]:
     """Return findings by subject, the worst of each first."""
     return tuple(
         sorted(

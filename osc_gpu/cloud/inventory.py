@@ -20,6 +20,7 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
+import functools
 import logging
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from openstack import connection
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import provider_names
 from osc_gpu.cloud import resource_classes
+from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
@@ -43,8 +45,7 @@ class Holder(NamedTuple):
     amount: int
 
 
-@dataclasses.dataclass(frozen=True)
-class GpuInventory:
+class GpuInventory(NamedTuple):
     """One resource class of one GPU resource provider; amounts are counts.
 
     ``servers``, and ``traits`` of some hosts, are empty unless asked for.
@@ -79,19 +80,22 @@ def select(
         shown = name in classes if classes else is_gpu(name)
         return shown and (resource.free > 0 or not free)
 
-    is_gpu = resource_classes.is_gpu_class
-    narrowed = (
-        dataclasses.replace(
-            provider,
-            resources={
-                name: resource
-                for name, resource in provider.resources.items()
-                if wanted(name, resource)
-            },
-        )
-        for provider in providers
-    )
-    return tuple(provider for provider in narrowed if provider.resources)
+    # Of thousands of providers, hardly any has a class of its own.
+    is_gpu = functools.cache(resource_classes.is_gpu_class)
+    kept = []
+    for provider in providers:
+        resources = {
+            name: resource
+            for name, resource in provider.resources.items()
+            if wanted(name, resource)
+        }
+        if len(resources) == len(provider.resources):
+            narrowed = provider
+        else:
+            narrowed = dataclasses.replace(provider, resources=resources)
+        if resources:
+            kept.append(narrowed)
+    return tuple(kept)
 
 
 def settle(
@@ -121,7 +125,7 @@ def settle(
         stocks = _proven(provider)
         if not proven:
             stocks = _likely(provider, counting) | stocks
-        settled.append(stocked(provider, stocks))
+        settled.append(stocked(provider, stocks) if stocks else provider)
     return tuple(settled)
 
 
@@ -144,8 +148,8 @@ def _proven(provider: placement.Provider) -> dict[str, placement.Stock]:
 def _likely(
     provider: placement.Provider, counting: Collection[str]
 ) -> dict[str, placement.Stock]:
-    mdev = placement.is_mdev_device(provider.name)
     pci = placement.is_pci_device(provider.name)
+    mdev = not pci and placement.is_mdev_device(provider.name)
     return {
         name: placement.Stock(total=resource.capacity, reserved=0)
         for name, resource in provider.resources.items()
@@ -184,6 +188,7 @@ def join(
     :param servers: names of servers by ID
     :returns: the rows, sorted by host, device and class
     """
+    model = functools.cache(resource_classes.model)
     rows = []
     for provider in providers:
         root = names.get(provider.root_uuid)
@@ -199,7 +204,7 @@ def join(
             row = GpuInventory(
                 host=host,
                 device=placement.device_of(provider.name, host),
-                model=resource_classes.model(resource_class),
+                model=model(resource_class),
                 resource_class=resource_class,
                 total=total,
                 reserved=reserved,
@@ -234,19 +239,22 @@ def read(
     classes: Collection[str] = (),
     free: bool = False,
     details: bool = False,
+    at_once: int = side_by_side.DEFAULT,
 ) -> tuple[GpuInventory, ...]:
     """Read the GPUs of the whole cloud, or of one host.
 
     Two requests; a bounded number more for hosts without any free memory, for
     roots without children, and for devices that are reserved or count VFs.
-    For one host, or with details, one for each provider besides, for its
-    Total and Reserved, as ``find`` has them; with details, one more for each
-    that is in use, and one (paged) for the servers' names.
+    For one host, one for each provider besides, for its Total and Reserved,
+    as ``find`` has them. With details, one for each that is in use, one for
+    each that is reserved or counts VFs, and one (paged) for the servers'
+    names.
 
     :param host: name of the host's root provider
     :param classes: only these resource classes, GPU or not
     :param free: only what has a unit left
     :param details: read traits and servers, too
+    :param at_once: requests under way at a time, where they are many
     :raises osc_lib.exceptions.CommandError: no such host
     """
     names = placement.read_names(conn)
@@ -259,13 +267,16 @@ def read(
         root_uuid=root_uuid,
         with_traits=details,
         classes=classes,
+        at_once=at_once,
     )
-    exact = details or host is not None
+    exact = host is not None
     providers = settle(select(providers, classes), proven=exact)
     providers = select(providers, classes, free=free)
-    bound = None if exact else placement.MOST_ASKED
-    providers = _ask_totals(conn, providers, bound)
-    return _with_holders(conn, providers, names, details)
+    bound = None if exact or details else placement.MOST_ASKED
+    providers = _ask_totals(conn, providers, bound, at_once)
+    held = _read_holders(conn, providers, at_once) if details else {}
+    servers = _read_server_names(conn) if any(held.values()) else {}
+    return join(providers, names, held, servers)
 
 
 def find(
@@ -287,13 +298,16 @@ def find(
     meant = provider_names.provider_named(names, name_or_id)
     provider = placement.read_provider(conn, meant)
     providers = select([provider] if provider else [], classes)
-    return _with_holders(conn, providers, names, True)
+    held = _read_holders(conn, providers, 1)
+    servers = _read_server_names(conn) if any(held.values()) else {}
+    return join(providers, names, held, servers)
 
 
 def _ask_totals(
     conn: connection.Connection,
     providers: Collection[placement.Provider],
     most: int | None,
+    at_once: int,
 ) -> tuple[placement.Provider, ...]:
     """Ask for the totals that are not known yet, of so many providers."""
     unknown = [
@@ -305,10 +319,11 @@ def _ask_totals(
     unknown.sort(
         key=lambda p: (min(r.capacity for r in p.resources.values()), p.name)
     )
-    stocks = {
-        provider.uuid: placement.read_inventories(conn, provider.uuid)
-        for provider in unknown[:most]
-    }
+    asked = [provider.uuid for provider in unknown[:most]]
+    found = side_by_side.each(
+        lambda uuid: placement.read_inventories(conn, uuid), asked, at_once
+    )
+    stocks = dict(zip(asked, found, strict=True))
     if len(unknown) > len(stocks):
         LOG.warning(
             _(
@@ -319,24 +334,27 @@ def _ask_totals(
             ),
             {'left': len(unknown) - len(stocks), 'most': most},
         )
-    return tuple(stocked(p, stocks.get(p.uuid, {})) for p in providers)
+    return tuple(
+        stocked(p, stocks[p.uuid]) if p.uuid in stocks else p
+        for p in providers
+    )
 
 
-def _with_holders(
+def _read_holders(
     conn: connection.Connection,
-    providers: Collection[placement.Provider],
-    names: Mapping[str, placement.Provider],
-    details: bool,
-) -> tuple[GpuInventory, ...]:
-    if not details:
-        return join(providers, names)
-    held = {
-        provider.uuid: placement.read_consumers(conn, provider.uuid)
+    providers: Iterable[placement.Provider],
+    at_once: int,
+) -> dict[str, Mapping[str, Mapping[str, int]]]:
+    """Read who holds something of the providers that are in use."""
+    used = [
+        provider.uuid
         for provider in providers
         if any(resource.used for resource in provider.resources.values())
-    }
-    servers = _read_server_names(conn) if any(held.values()) else {}
-    return join(providers, names, held, servers)
+    ]
+    held = side_by_side.each(
+        lambda uuid: placement.read_consumers(conn, uuid), used, at_once
+    )
+    return dict(zip(used, held, strict=True))
 
 
 def _read_server_names(conn: connection.Connection) -> Mapping[str, str]:

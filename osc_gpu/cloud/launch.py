@@ -17,17 +17,20 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
+import shlex
 import time
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
+from osc_gpu.cloud import capacity
+from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
-from osc_gpu.cloud import shortage
 from osc_gpu.i18n import _
 
 #: Flavors that an error names, at most.
@@ -317,10 +320,45 @@ def _asked(order: Order) -> str:
 def _free(conn: connection.Connection, order: Order) -> str:
     """Say what Placement has of it, or who can see that."""
     try:
-        return shortage.diagnose(conn, order.flavor.extra_specs, order.also)
+        cloud = capacity_reading.read(
+            conn,
+            [order.flavor],
+            order.also,
+            others=flavors.list_flavors(conn),
+        )
     except sdk_exceptions.ForbiddenException:
         return _(
-            "An admin sees what is free with: openstack gpu inventory list"
-        )
+            "An admin sees what is free with: openstack gpu capacity show %s"
+        ) % shlex.quote(order.flavor.name)
     except errors.REFUSALS as exc:
         return _("What is free cannot be seen: %s") % errors.explain(exc, conn)
+    request = resource_request.read(order.flavor, order.also)
+    verdict = capacity.judge(cloud, request)
+    return _room(verdict, capacity.relax(cloud, verdict))
+
+
+def _room(
+    verdict: capacity.Verdict, relaxed: Iterable[capacity.Relaxed]
+) -> str:
+    """Say how many servers fit, or what is in the way."""
+    if verdict.fits is None:
+        return _("How many fit is not known: %s.") % verdict.why
+    if not verdict.fits:
+        said = [
+            _("By Placement none fits: %s.") % capacity.blocked_by(verdict)
+        ]
+        said += [
+            _("Without %(term)s %(fits)d would.") % found._asdict()
+            for found in relaxed
+            if found.fits
+        ]
+        return ' '.join(said)
+    fitting = [host.host for host in verdict.hosts if host.fits]
+    named = ', '.join(fitting[:MOST_NAMED])
+    if len(fitting) > MOST_NAMED:
+        named = _("%d hosts") % len(fitting)
+    return _(
+        "By Placement %(fits)d fit, on %(hosts)s. So look elsewhere: at a "
+        "zone, host or hint that was asked for, at the image's properties, at "
+        "other extra specs."
+    ) % {'fits': verdict.fits, 'hosts': named}

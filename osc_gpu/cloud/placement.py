@@ -19,8 +19,11 @@ SDK's exceptions.
 """
 
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import dataclasses
+import gc
 import re
 from typing import Any
 from typing import NamedTuple
@@ -29,6 +32,7 @@ from openstack import connection
 from openstack import exceptions
 
 from osc_gpu.cloud import hidden_trees
+from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
 
 #: Providers that one command asks one by one, at most.
@@ -80,7 +84,7 @@ class Stock(NamedTuple):
         return Resource(capacity, used, self.total, self.reserved)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Provider:
     """A resource provider; traits and resources are empty where not read."""
 
@@ -124,6 +128,21 @@ def is_pci_device(provider_name: str) -> bool:
     return found is not None and found.group(5) is None
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage while thousands of objects grow.
+
+    It would look through all that the shell has loaded, again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def read_tree(
     conn: connection.Connection, provider_uuid: str
 ) -> Mapping[str, Provider]:
@@ -137,12 +156,13 @@ def read_tree(
     )
 
 
+@_uncollected()
 def read_names(conn: connection.Connection) -> Mapping[str, Provider]:
     """Read the names of the whole cloud's providers, by UUID.
 
     One request; traits and resources are not read.
     """
-    return _by_uuid(_get(conn, '/resource_providers', '1.14'))
+    return _by_uuid(_get(conn, '/resource_providers', '1.14', log=False))
 
 
 def read_consumers(
@@ -168,6 +188,7 @@ def read_trees(
     root_uuid: str | None = None,
     with_traits: bool = False,
     classes: Collection[str] = (),
+    at_once: int = side_by_side.DEFAULT,
 ) -> tuple[Provider, ...]:
     """Read resources, and traits, of all providers, or of one tree.
 
@@ -187,6 +208,7 @@ def read_trees(
     :param root_uuid: read only the tree below this provider
     :param with_traits: read the traits of providers asked one by one, too
     :param classes: find roots without children by these, not by GPU classes
+    :param at_once: requests under way at a time, where they are many
     """
     if root_uuid is not None and root_uuid in hidden_trees.lone_roots(names):
         alone = read_provider(conn, names[root_uuid], with_traits=with_traits)
@@ -203,10 +225,12 @@ def read_trees(
         hidden = hidden_trees.within_bounds(
             names, hidden_trees.devices(names, shown), MOST_ASKED
         )
-    one_by_one = (
-        read_provider(conn, provider, with_traits=with_traits)
-        for providers in hidden.values()
-        for provider in providers
+    one_by_one = side_by_side.each(
+        lambda provider: read_provider(
+            conn, provider, with_traits=with_traits
+        ),
+        (provider for providers in hidden.values() for provider in providers),
+        at_once,
     )
     return (*shown.values(), *(p for p in one_by_one if p is not None))
 
@@ -281,10 +305,14 @@ def _get(
     conn: connection.Connection,
     path: str,
     microversion: str,
+    *,
+    log: bool = True,
     **params: str,
 ) -> Any:
+    # To log an answer keystoneauth decodes it once more, whether or not
+    # anybody reads the log: not where it is megabytes.
     response = conn.placement.get(
-        path, params=params, microversion=microversion
+        path, params=params, microversion=microversion, log=log
     )
     exceptions.raise_from_response(response)
     try:
@@ -322,6 +350,7 @@ def _by_uuid(listed: Any) -> dict[str, Provider]:
     }
 
 
+@_uncollected()
 def _read_summaries(
     conn: connection.Connection,
     names: Mapping[str, Provider],
@@ -333,6 +362,7 @@ def _read_summaries(
         conn,
         '/allocation_candidates',
         '1.31',
+        log=False,
         resources=f'{resource_class}:1',
         **narrowed,
     )

@@ -44,9 +44,9 @@ _LONG_COLUMNS = (
     ('Servers', 'servers'),
 )
 _LIMITS = _(
-    "Without --host and --long, Total and Reserved of a PCI device with a "
-    "capacity of 1 and of a vGPU provider are derived from the capacity, "
-    "as if nothing was reserved. A provider without parent and children "
+    "Without --host, Total and Reserved of a PCI device with a capacity of 1 "
+    "and of a vGPU provider are derived from the capacity, as if nothing was "
+    "reserved. A provider without parent and children "
     "(bare-metal node) that has nothing free is listed only with --host."
 )
 
@@ -104,11 +104,11 @@ class ListInventory(command.Lister):
             '--long',
             action='store_true',
             help=_(
-                "List additional fields in output, and ask for Total and "
-                "Reserved; takes a request for each GPU, and one more for "
-                "each that is in use"
+                "List additional fields in output; takes a request for each "
+                "GPU that is in use"
             ),
         )
+        options.add_parallel_option(parser)
         return parser
 
     def take_action(
@@ -122,6 +122,7 @@ class ListInventory(command.Lister):
             classes=parsed_args.resource_classes,
             free=parsed_args.free,
             details=parsed_args.long,
+            at_once=parsed_args.parallel,
         )
         columns = _COLUMNS + (_LONG_COLUMNS if parsed_args.long else ())
         return (

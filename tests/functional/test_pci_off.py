@@ -112,3 +112,38 @@ class TestPciOff(shells.TestCase):
         self.assertEqual('a100:1', shown['gpu_request'])
         line = self.fails('gpu', 'inventory', 'show', '0000:20:00.0')
         self.assertIn("name or ID of '0000:20:00.0'", line)
+
+
+class TestCapacity(shells.TestCase):
+    def setUp(self):
+        super().setUp()
+        if self.spec.topology['pci_in_placement']:
+            self.skipTest('this sandbox has PCI in Placement')
+
+    def test_alias(self):
+        flavor = self.make_flavor('--alias', 'a100')
+        why = 'no host has its PCI devices in Placement'
+        (row,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
+        self.assertEqual(
+            [flavor, 'a100:1', 'unknown', 'unknown', 'unknown', why],
+            list(row.values()),
+        )
+        shown = self.table('gpu', 'capacity', 'show', flavor)
+        self.assertEqual(
+            ('unknown', why, []),
+            (shown['fits'], shown['blocked_by'], shown['hosts']),
+        )
+
+    def test_alias_that_is_not_defined(self):
+        flavor = self.make_flavor('--alias', 'nope')
+        (row,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
+        self.assertEqual(
+            (0, 'alias nope not defined'), (row['Fits'], row['Blocked By'])
+        )
+
+    def test_vgpu(self):
+        flavor = self.make_flavor('--property', 'resources:VGPU=16')
+        (before,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
+        self.make_server(self.make_flavor('--vgpu'))
+        (after,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
+        self.assertEqual(before['Fits'] - 1, after['Fits'])

@@ -40,6 +40,7 @@ class TestCase(fake_flavors.TestCase):
         self.servers: dict[str, dict[str, Any]] = {}
         self.migrations: list[dict[str, Any]] = []
         self.aggregates: list[dict[str, Any]] = []
+        self.actions: dict[str, list[dict[str, Any]]] = {}
         self.cloud.get(
             re.compile(
                 re.escape(base.COMPUTE)
@@ -172,6 +173,17 @@ class TestCase(fake_flavors.TestCase):
             }
         )
 
+    def add_action(self, server: str, start: str, *events: str) -> None:
+        """Add a migrate action that began then, and had these events."""
+        self.actions.setdefault(server, []).append(
+            {
+                'action': 'migrate',
+                'request_id': f'req-{len(self.actions.get(server, ()))}',
+                'start_time': start,
+                'events': [{'event': event} for event in events],
+            }
+        )
+
     # How Nova answers.
 
     def _answer(self, request: Any, context: Any) -> str:
@@ -189,9 +201,18 @@ class TestCase(fake_flavors.TestCase):
             return json.dumps({'servers': self._asked_servers(asked)})
         if len(parts) == 2 and parts[1] in self.servers:
             return json.dumps({'server': self.servers[parts[1]]})
+        if 'os-instance-actions' in parts and parts[1] in self.servers:
+            return self._asked_actions(parts[1], parts[3:])
         context.status_code = 404
         message = f'{parts[-1]} could not be found.'
         return json.dumps({'itemNotFound': {'code': 404, 'message': message}})
+
+    def _asked_actions(self, server: str, request: list[str]) -> str:
+        actions = self.actions.get(server, [])
+        for action in actions:
+            if request == [action['request_id']]:
+                return json.dumps({'instanceAction': action})
+        return json.dumps({'instanceActions': actions})
 
     def _asked_migrations(self, asked: dict[str, str]) -> list[Any]:
         return [

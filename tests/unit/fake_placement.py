@@ -149,6 +149,9 @@ class FakePlacement:
     def _list(self, request: Any, _context: Any) -> Any:
         in_tree = self._query(request).get('in_tree')
         root = self.providers.get(in_tree, {}).get('root') if in_tree else None
+        wanted, _colon, amount = (
+            self._query(request).get('resources', '').partition(':')
+        )
         return {
             'resource_providers': [
                 {
@@ -160,7 +163,8 @@ class FakePlacement:
                     'links': [],
                 }
                 for found, provider in self.providers.items()
-                if in_tree is None or provider['root'] == root
+                if (in_tree is None or provider['root'] == root)
+                and (not wanted or self._can_give(found, wanted, int(amount)))
             ]
         }
 

@@ -15,6 +15,7 @@
 import contextlib
 import importlib.util
 import io
+import json
 import pathlib
 import sys
 import tempfile
@@ -151,3 +152,69 @@ class TestForgetEntryPoints(unittest.TestCase):
             self.assertEqual(
                 ['osc-gpu'], [path.name for path in cache.iterdir()]
             )
+
+
+class TestBenchCloud(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.cloud = load('bench_cloud')
+
+    def test_three_fifths_are_in_use(self) -> None:
+        for number in (5, 250, 1000):
+            hosts = self.cloud.invent(number)
+            used = [
+                (host.name, card)
+                for host in hosts
+                for made in host.servers
+                for card in made.cards
+            ]
+            self.assertEqual(number * 8 * 3 // 5, len(used))
+            self.assertEqual(len(used), len(set(used)))
+
+    def test_the_same_every_time(self) -> None:
+        self.assertEqual(self.cloud.invent(30), self.cloud.invent(60)[:30])
+
+    def test_names_are_those_that_nova_gives(self) -> None:
+        hosts = self.cloud.invent(100)
+        self.assertEqual('gpu0000_0000:2A:00.0', hosts[0].device(10))
+        self.assertEqual('gpu0099_pci_0000_2a_00_0', hosts[99].device(10))
+
+
+class TestBenchNova(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        cloud = load('bench_cloud')
+        with mock.patch.dict(sys.modules, {'bench_cloud': cloud}):
+            self.replay = load('bench_nova').Replay()
+        self.addCleanup(self.replay._server.server_close)
+        self.replay.show(cloud.invent(300))
+
+    def get(self, path: str, method: str = 'GET') -> tuple[int, Any]:
+        status, body = self.replay.answer(method, f'/v2.1{path}')
+        return status, json.loads(body)
+
+    def test_pages(self) -> None:
+        ids: list[str] = []
+        path = '/servers/detail?all_tenants=1'
+        while path:
+            _status, body = self.get(path)
+            ids += [found['id'] for found in body['servers']]
+            links = body.get('servers_links')
+            path = links[0]['href'].split('/v2.1')[1] if links else ''
+        self.assertEqual(1260, len(set(ids)))
+        self.assertEqual(len(ids), len(set(ids)))
+        self.assertEqual(2, self.replay.counts['GET servers'])
+
+    def test_filters(self) -> None:
+        _status, body = self.get('/servers/detail?host=gpu0001&flavor=a100.2')
+        self.assertEqual(
+            ['gpu0001-a100-0'], [found['name'] for found in body['servers']]
+        )
+        _status, body = self.get('/os-migrations?status=error')
+        self.assertEqual([], body['migrations'])
+
+    def test_not_foreseen(self) -> None:
+        self.assertEqual(404, self.get('/os-keypairs')[0])
+        self.assertEqual(404, self.get('/servers/nope')[0])
+        self.assertEqual(400, self.get('/servers', 'POST')[0])
+        self.assertIn('NOT FORESEEN GET /v2.1/os-keypairs', self.replay.counts)

@@ -10,8 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import gc
 import string
 import unittest
+from unittest import mock
 
 from hypothesis import example
 from hypothesis import given
@@ -151,6 +153,42 @@ class PlacementTestCase(base.TestCase):
         names = [p.name for p in found]
         self.assertCountEqual(set(names), names)
         return {p.name: p for p in found}
+
+
+class TestBulkReads(PlacementTestCase):
+    def test_no_collection_meanwhile_and_one_afterwards(self) -> None:
+        seen = []
+        read = placement._by_uuid
+
+        def spy(listed: object) -> object:
+            seen.append(gc.isenabled())
+            return read(listed)
+
+        with mock.patch.object(placement, '_by_uuid', spy):
+            placement.read_names(self.conn)
+            self.assertTrue(gc.isenabled())
+            gc.disable()
+            self.addCleanup(gc.enable)
+            placement.read_names(self.conn)
+        self.assertFalse(gc.isenabled())
+        self.assertEqual([False, False], seen)
+
+    def test_collected_again_after_a_failure(self) -> None:
+        self.cloud.get(f'{base.PLACEMENT}/resource_providers', status_code=500)
+        with self.assertRaises(exceptions.HttpException):
+            placement.read_names(self.conn)
+        self.assertTrue(gc.isenabled())
+
+    def test_not_logged(self) -> None:
+        host = self.gpu_host('gpu1')
+        with self.assertLogs('keystoneauth', 'DEBUG') as logged:
+            names = placement.read_names(self.conn)
+            placement.read_trees(self.conn, names)
+            placement.read_inventories(self.conn, host)
+        text = '\n'.join(logged.output)
+        self.assertNotIn('/resource_providers -H', text)
+        self.assertNotIn('/allocation_candidates', text)
+        self.assertIn(f'/resource_providers/{host}/inventories -H', text)
 
 
 class TestSmallReads(PlacementTestCase):

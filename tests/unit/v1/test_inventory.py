@@ -177,7 +177,7 @@ class TestListInventory(InventoryTestCase):
         before = self.rows()
         self.placement.fill(self.gpu1)
         self.cloud.reset_mock()
-        self.assertEqual(before, self.rows())
+        self.assertEqual(before, self.rows('--parallel', '1'))
         gpu1 = [
             (uuid, what)
             for uuid in (
@@ -224,9 +224,6 @@ class TestListInventory(InventoryTestCase):
             [
                 *BULK,
                 f'GET /resource_providers/{self.reserved}/inventories',
-                f'GET /resource_providers/{self.free}/inventories',
-                f'GET /resource_providers/{self.used}/inventories',
-                f'GET /resource_providers/{self.mdev}/inventories',
                 f'GET /resource_providers/{self.used}/allocations',
                 f'GET /resource_providers/{self.mdev}/allocations',
                 'GET /servers?all_tenants=True',
@@ -244,17 +241,55 @@ class TestListInventory(InventoryTestCase):
     def test_long_asks_who_holds_only_what_is_used(self) -> None:
         self.placement.allocations.clear()
         self.rows('--long')
-        self.assertEqual(2 + 4, len(self.requests))
-        self.assertNotIn('allocations', ' '.join(self.requests))
+        self.assertEqual(
+            [*BULK, f'GET /resource_providers/{self.reserved}/inventories'],
+            self.requests,
+        )
 
-    def test_long_asks_all_and_says_nothing(self) -> None:
+    def test_long_asks_for_what_is_free_only_where_it_must(self) -> None:
         for i in range(60):
             self.placement.provider(
                 f'gpu1_0000:{i + 64:02X}:00.0', self.gpu1, **{A100: 1}
             )
         self.placement.allocations.clear()
         self.assertEqual(64, len(self.rows('--long')))
-        self.assertEqual(2 + 64, len(self.requests))
+        self.assertEqual(len(BULK) + 1, len(self.requests))
+
+    def test_long_asks_all_reserved_ones_and_says_nothing(self) -> None:
+        for i in range(60):
+            self.placement.provider(
+                f'gpu1_0000:{i + 64:02X}:00.0', self.gpu1, **{A100: (1, 1)}
+            )
+        self.placement.allocations.clear()
+        rows = self.rows('--long', '--parallel', '3')
+        self.assertEqual(61, sum(row[5] for row in rows))
+        self.assertEqual(len(BULK) + 61, len(self.requests))
+
+    def test_long_asks_side_by_side(self) -> None:
+        for i in range(8):
+            card = self.placement.provider(
+                f'gpu1_0000:{i + 64:02X}:00.0', self.gpu1, **{A100: 1}
+            )
+            self.placement.hold('s1', card, **{A100: 1})
+        for most in ('1', '4'):
+            with self.subTest(most=most):
+                self.cloud.reset_mock()
+                rows = self.rows('--long', '--parallel', most)
+                holders = [held['id'] for row in rows for held in row[10]]
+                self.assertEqual(9, holders.count('s1'))
+                self.assertEqual(
+                    10, sum('/allocations' in r for r in self.requests)
+                )
+
+    def test_bad_parallel(self) -> None:
+        for most in ('0', '11', 'x', '-1'):
+            with self.subTest(most=most):
+                result = self.openstack(
+                    'gpu', 'inventory', 'list', '--long', '--parallel', most
+                )
+                self.assertEqual(2, result.status)
+                self.assertIn('--parallel', result.stderr)
+        self.assertEqual([], self.requests)
 
     def test_totals_are_those_of_show_where_they_were_asked(self) -> None:
         add = self.placement.provider
@@ -270,18 +305,17 @@ class TestListInventory(InventoryTestCase):
         self.assertEqual(
             [[16, 6, 3, 7], [4, 3, 0, 1], [2, 1, 0, 1]], list(shown.values())
         )
-        for argv in (('--long',), ('--long', '--free')):
-            listed = {(r[0], r[1]): r[4:8] for r in self.rows(*argv)}
-            self.assertEqual(shown, {k: listed[k] for k in shown}, argv)
         for host, device in shown:
             listed = {r[1]: r[4:8] for r in self.rows('--host', host)}
             self.assertEqual(shown[host, device], listed[device])
-        # As documented, the plain list derives the first two.
-        listed = {(r[0], r[1]): r[4:8] for r in self.rows()}
-        self.assertEqual(
-            [[10, 0, 3, 7], [1, 0, 0, 1], [2, 1, 0, 1]],
-            [listed[k] for k in shown],
-        )
+        # As documented, the list of the whole cloud derives the first two.
+        for argv in ((), ('--long',), ('--long', '--free')):
+            listed = {(r[0], r[1]): r[4:8] for r in self.rows(*argv)}
+            self.assertEqual(
+                [[10, 0, 3, 7], [1, 0, 0, 1], [2, 1, 0, 1]],
+                [listed[k] for k in shown],
+                argv,
+            )
 
     def test_used_once_need_not_be_asked(self) -> None:
         self.placement.providers[self.reserved]['traits'] = [

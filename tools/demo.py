@@ -130,6 +130,12 @@ def main() -> None:
     columns = ' '.join(f'-c {column}' for column in COLUMNS)
     run(f'openstack gpu inventory list --long {columns}')
 
+    say('How many more fit, and what stands in the way; is all well?')
+    run('openstack gpu capacity list')
+    run('openstack gpu capacity show a100.1')
+    run('openstack gpu usage list')
+    run('openstack gpu inventory check')
+
     say('A script asks the same and reads JSON.')
     run('openstack gpu inventory list --free --host gpu3 -f json')
 

@@ -21,10 +21,7 @@ other ways to the same answer. Ends with 1 if a limit is broken.
 """
 
 import argparse
-from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -41,21 +38,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
 
 import bench_cloud  # noqa: E402
 import bench_nova  # noqa: E402
+import bench_processes  # noqa: E402
 from osc_gpu.sandbox import releases  # noqa: E402
-from osc_gpu.sandbox import spec  # noqa: E402
 
 #: Times the two bare requests that ``gpu inventory list`` may take.
 MOST_RATIO = 1.5
 MOST_MIB = 300
 
-#: A process that loads the shell and logs in, and does nothing else.
-IDLE = ('token', 'issue', '-f', 'json')
 LIST = ('gpu', 'inventory', 'list', '-f', 'json')
 TABLE = LIST[:3]
 LONG = (*TABLE, '--long', '-f', 'json')
 OTHERS = (
     LONG,
-    (*LONG, '--parallel', '1'),
     ('gpu', 'capacity', 'list', '-f', 'json'),
     ('gpu', 'inventory', 'check', '-f', 'json'),
 )
@@ -97,124 +91,13 @@ with futures.ThreadPoolExecutor(8) as pool:
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One process: seconds, peak MiB, requests to Placement and to Nova."""
-
-    seconds: float
-    mib: float
-    placement: int
-    nova: int
-    status: int
-    output: str
-    errors: str
-
-
-def _tool(name: str) -> str:
-    return str(pathlib.Path(sys.executable).with_name(name))
-
-
-class Bench:
-    """A sandbox whose Placement is filled and whose Nova is replayed."""
-
-    def __init__(self, state: pathlib.Path, nova: bench_nova.Replay) -> None:
-        found = spec.read(state)
-        assert found is not None  # noqa: S101
-        self.nova = nova
-        self.url = found.url('placement')
-        self.log = found.logs / 'placement.log'
-        self.filler = bench_cloud.Filler(state / 'db' / 'placement.sqlite')
-        clouds = spec.clouds(found)
-        clouds['sandbox-admin']['compute_endpoint_override'] = nova.url
-        path = state / 'bench-clouds.yaml'
-        # JSON is YAML.
-        spec.write_private(path, json.dumps({'clouds': clouds}))
-        self.environment = os.environ | {
-            'OS_CLIENT_CONFIG_FILE': str(path),
-            'OS_CLOUD': 'sandbox-admin',
-        }
-
-    def fill(self, number: int) -> tuple[bench_cloud.Host, ...]:
-        """Let the cloud have so many hosts."""
-        hosts = bench_cloud.invent(number)
-        self.filler.fill(hosts)
-        self.nova.show(hosts)
-        return hosts
-
-    def openstack(self, *words: str, program: str = '') -> Run:
-        """Run a process of the shell to its end."""
-        return self._run([program or _tool('openstack'), *words])
-
-    def script(self, text: str) -> float:
-        """Run a script with a token; return the seconds that it measured."""
-        token = json.loads(self.openstack(*IDLE).output)['id']
-        run = self._run([sys.executable, '-c', text, token, self.url])
-        return float(run.output)
-
-    def _run(self, argv: Sequence[str]) -> Run:
-        asked = self._asked(0)
-        self.nova.counts.clear()
-        self.nova.connections = 0
-        with (
-            tempfile.TemporaryFile('w+') as output,
-            tempfile.TemporaryFile('w+') as errors,
-        ):
-            began = time.perf_counter()
-            process = subprocess.Popen(
-                argv, stdout=output, stderr=errors, env=self.environment
-            )
-            _pid, status, used = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-            process.returncode = os.waitstatus_to_exitcode(status)
-            output.seek(0)
-            errors.seek(0)
-            return Run(
-                seconds,
-                used.ru_maxrss / 1024,
-                self._asked(asked),
-                self.nova.counts.total(),
-                process.returncode,
-                output.read(),
-                errors.read(),
-            )
-
-    def _asked(self, before: int) -> int:
-        """Return how many requests Placement has logged since."""
-        with self.log.open('rb') as lines:
-            return sum(b'placement.requestlog' in x for x in lines) - before
-
-
-@contextlib.contextmanager
-def sandbox(release: str) -> Iterator[pathlib.Path]:
-    """Start a cloud of one host, and stop its Nova from changing anything."""
-
-    def call(*words: str) -> None:
-        command = [sys.executable, '-m', 'osc_gpu.sandbox.shell', *words]
-        subprocess.run(
-            [*command, '--state', folder],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-
-    with tempfile.TemporaryDirectory() as folder:
-        topology = pathlib.Path(folder, 'topology.yaml')
-        topology.write_text(bench_cloud.TOPOLOGY)
-        state = pathlib.Path(folder, 'state')
-        folder = str(state)
-        try:
-            call('up', '--release', release, '--topology', str(topology))
-            call('host', 'kill', 'pattern')
-            yield state
-        finally:
-            call('down')
-
-
 def _name(words: Sequence[str]) -> str:
     return ' '.join(words).removesuffix(' -f json')
 
 
-def _check(words: Sequence[str], run: Run, cards: int, used: int) -> str:
+def _check(
+    words: Sequence[str], run: bench_processes.Run, cards: int, used: int
+) -> str:
     """Return what is wrong with what a command said, or ''."""
     if run.status not in (0, 1) or (run.status and not run.output):
         return (run.errors.strip() or f'exit {run.status}').splitlines()[-1]
@@ -243,27 +126,29 @@ class Report:
         print(f'{what:58} {value:9.2f}  {unit}', flush=True)
 
 
-def compare(bench: Bench, report: Report, runs: int, cards: int) -> float:
-    """Measure the list against the two bare requests; return the latter."""
-    taken: dict[str, list[float]] = {}
+def compare(
+    bench: bench_processes.Bench, report: Report, runs: int, cards: int
+) -> float:
+    """Measure the list against the two bare requests; return its seconds."""
+    bare = []
+    taken: dict[Sequence[str], list[float]] = {
+        bench_processes.IDLE: [],
+        LIST: [],
+        TABLE: [],
+    }
     for _round in range(runs):
         # In turns, so that whatever else the machine does hits all alike.
-        taken.setdefault('bare', []).append(bench.script(BARE))
-        for words in (IDLE, LIST, TABLE):
-            run = bench.openstack(*words)
-            taken.setdefault(_name(words), []).append(run.seconds)
-            if words == TABLE:
-                taken.setdefault('table', []).append(run.seconds)
-    idle = taken[_name(IDLE)]
-    bare = statistics.median(taken['bare'])
-    report.line('two bare requests, decoded', bare, 's')
-    report.line('the shell alone', statistics.median(idle), 's')
-    for label, key in (('-f json', _name(LIST)), ('as a table', 'table')):
-        own = statistics.median(taken[key]) - statistics.median(idle)
-        report.line(
-            f'gpu inventory list, {label}, without the shell', own, 's'
-        )
-        report.limit('  times the bare requests', own / bare, MOST_RATIO)
+        bare.append(bench.script(BARE))
+        for words, seconds in taken.items():
+            seconds.append(bench.openstack(*words).seconds)
+    limit = statistics.median(bare)
+    idle = statistics.median(taken[bench_processes.IDLE])
+    report.line('two bare requests, decoded', limit, 's')
+    report.line('the shell alone', idle, 's')
+    for words in (TABLE, LIST):
+        own = statistics.median(taken[words]) - idle
+        report.line(f'{" ".join(words)}, without the shell', own, 's')
+        report.limit('  times the bare requests', own / limit, MOST_RATIO)
     pool = bench.script(POOL)
     report.line(f'8 threads, {2 * cards} requests', pool, 's')
     report.line('  times gpu inventory list', pool / own, 'x')
@@ -271,39 +156,55 @@ def compare(bench: Bench, report: Report, runs: int, cards: int) -> float:
 
 
 def grow(
-    bench: Bench, report: Report, sizes: Sequence[int], runs: int
+    bench: bench_processes.Bench,
+    report: Report,
+    sizes: Sequence[int],
+    runs: int,
 ) -> None:
     """Measure every command on clouds of several sizes."""
     head = ('hosts', 'seconds', 'peak MiB', 'Placement', 'Nova')
     for words in (LIST, *OTHERS):
         print(f'\n{_name(words)} (seconds without the shell; requests)')
         print(''.join(f'{word:>11}' for word in head), flush=True)
+        taken: list[float] = []
         for number in sizes:
             hosts = bench.fill(number)
             servers = [made for host in hosts for made in host.servers]
             used = sum(len(made.cards) for made in servers)
-            cards = number * bench_cloud.CARDS
-            repeat = runs if words == LIST else 1
-            idle = [bench.openstack(*IDLE).seconds for _ in range(repeat)]
-            done = [bench.openstack(*words) for _ in range(repeat)]
-            run = done[-1]
-            wrong = _check(words, run, cards, used)
+            seconds, run = _measure(bench, words, runs if words == LIST else 1)
+            wrong = _check(words, run, number * bench_cloud.CARDS, used)
             if wrong:
                 print(f'{number:11} not measured: {wrong}', flush=True)
                 report.broken.append(_name(words))
                 break
-            seconds = statistics.median(one.seconds for one in done)
-            own = seconds - statistics.median(idle)
+            taken.append(seconds)
             print(
-                f'{number:11}{own:11.2f}{run.mib:11.0f}'
+                f'{number:11}{seconds:11.2f}{run.mib:11.0f}'
                 f'{run.placement:11}{run.nova:11}',
                 flush=True,
             )
             _show_unforeseen(bench.nova)
-            if number == sizes[-1]:
-                report.limit('peak MiB', run.mib, MOST_MIB)
-                asked = run.placement + run.nova
-                report.limit('requests for each GPU in use', asked / used, 1.1)
+        else:
+            # What is the same at any size must not look like a curve.
+            first, last = taken[1] - taken[0], taken[2] - taken[1]
+            times = last / max(first, 0.01)
+            report.line('second step to the first (2: linear)', times, 'x')
+            report.limit('peak MiB', run.mib, MOST_MIB)
+            asked = (run.placement + run.nova) / used
+            report.limit('requests for each GPU in use', asked, 1.1)
+
+
+def _measure(
+    bench: bench_processes.Bench, words: Sequence[str], runs: int
+) -> tuple[float, bench_processes.Run]:
+    """Return the median seconds without the shell, and the last run."""
+    idle = []
+    done = []
+    for _round in range(runs):
+        idle.append(bench.openstack(*bench_processes.IDLE).seconds)
+        done.append(bench.openstack(*words))
+    seconds = statistics.median(run.seconds for run in done)
+    return seconds - statistics.median(idle), done[-1]
 
 
 def _show_unforeseen(nova: bench_nova.Replay) -> None:
@@ -312,19 +213,30 @@ def _show_unforeseen(nova: bench_nova.Replay) -> None:
             print(f'{"":11}{name}: {number}', flush=True)
 
 
-def connections(bench: Bench, report: Report) -> None:
-    """Count connections where requests are many, in the shell's own log."""
-    bench.fill(25)
+def side_by_side(
+    bench: bench_processes.Bench, report: Report, number: int
+) -> None:
+    """Measure what ``--parallel`` brings, and count the connections."""
+    bench.fill(number)
+    idle = bench.openstack(*bench_processes.IDLE).seconds
+    print(f'\n{_name(LONG)}, {number} hosts, without the shell')
+    for most in ('1', '2', '8'):
+        run = bench.openstack(*LONG, '--parallel', most)
+        report.line(f'--parallel {most}', run.seconds - idle, 's')
+    # The shell's own log tells of each connection that it opens.
     log = bench.openstack(*LONG, '--debug').errors
     opened = log.count('Starting new HTTP connection')
-    sent = bench.openstack(*LONG)
-    print(f'\nconnections of gpu inventory list --long: {opened} for '
-          f'{sent.placement + sent.nova} requests, and Keystone')  # fmt: skip
-    report.limit('connections', opened, 8 + 3)
+    print(f'connections for {run.placement + run.nova} requests', flush=True)
+    # One each to Keystone and Nova, one to ask Placement for its versions.
+    report.limit('with --parallel 8', opened, 8 + 3)
 
 
 def shell_loop(
-    bench: Bench, report: Report, hosts: int, scale: int, own: float
+    bench: bench_processes.Bench,
+    report: Report,
+    hosts: int,
+    scale: int,
+    own: float,
 ) -> None:
     """Measure a loop over osc-placement's commands, one for each card."""
     with tempfile.TemporaryDirectory() as folder:
@@ -393,10 +305,10 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
     with (
-        sandbox(options.release) as state,
+        bench_processes.sandbox(options.release) as state,
         bench_nova.Replay() as nova,
     ):
-        bench = Bench(state, nova)
+        bench = bench_processes.Bench(state, nova)
         hosts = bench.fill(options.hosts)
         cards = options.hosts * bench_cloud.CARDS
         servers = [made for host in hosts for made in host.servers]
@@ -411,7 +323,7 @@ def main(argv: list[str] | None = None) -> int:
         own = compare(bench, report, options.runs, cards)
         sizes = [options.hosts // 4, options.hosts // 2, options.hosts]
         grow(bench, report, sizes, options.runs)
-        connections(bench, report)
+        side_by_side(bench, report, min(50, options.hosts))
         if options.shell_hosts:
             shell_loop(bench, report, options.shell_hosts, options.hosts, own)
     for what in report.broken:

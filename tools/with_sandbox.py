@@ -10,12 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Run a command with a sandbox of its own, and end the sandbox after it.
+r"""Run a command with sandboxes of its own, and end them after it.
 
-    python tools/with_sandbox.py [--release R] [--pci-off] -- stestr run ...
+    python tools/with_sandbox.py [--release R] [--topology F] [--pci-off] \
+        [--sandboxes N] -- stestr run ...
 
-The command finds the sandbox by ``OSC_GPU_SANDBOX_STATE``. Its exit status is
-ours. When it fails, the sandbox's logs are kept and the last errors in them
+The command finds the sandbox by ``OSC_GPU_SANDBOX_STATE``. Of several, each
+of the command's own processes has to claim one: ``OSC_GPU_TEST_SANDBOXES``
+lists their folders, as ``PATH`` lists its own. The command's exit status is
+ours. When it fails, the sandboxes' logs are kept and the last errors in them
 are shown.
 """
 
@@ -34,7 +37,9 @@ _KEPT = 40
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Run with a sandbox')
     parser.add_argument('--release', help='release of OpenStack')
+    parser.add_argument('--topology', help='file for osc-gpu-sandbox up')
     parser.add_argument('--pci-off', action='store_true')
+    parser.add_argument('--sandboxes', type=int, default=1)
     parser.add_argument('command', nargs='+')
     return parser.parse_args(argv)
 
@@ -48,26 +53,43 @@ def _show_errors(state: pathlib.Path) -> None:
             print(f'{log.name}: {line[:300]}')
 
 
-def main(argv: list[str]) -> int:
-    options = _parse(argv)
-    state = pathlib.Path(tempfile.mkdtemp(prefix='osc-gpu-sandbox-'))
-    env = os.environ | {'OSC_GPU_SANDBOX_STATE': str(state)}
+def _up(options: argparse.Namespace) -> list[str]:
     up = [str(SANDBOX), 'up']
     if options.release:
         up += ['--release', options.release]
+    if options.topology:
+        up += ['--topology', options.topology]
     if options.pci_off:
         up += ['--no-pci-in-placement']
-    status = 1
+    return up
+
+
+def main(argv: list[str]) -> int:
+    options = _parse(argv)
+    states = [
+        pathlib.Path(tempfile.mkdtemp(prefix='osc-gpu-sandbox-'))
+        for _n in range(options.sandboxes)
+    ]
+    envs = [os.environ | {'OSC_GPU_SANDBOX_STATE': str(s)} for s in states]
+    every = {'OSC_GPU_TEST_SANDBOXES': os.pathsep.join(map(str, states))}
+    status, down = 0, 0
     try:
-        status = subprocess.run(up, env=env).returncode
+        for env in envs:
+            status = status or subprocess.run(_up(options), env=env).returncode
         if not status:
+            env = envs[0] if len(envs) == 1 else os.environ | every
             status = subprocess.run(options.command, env=env).returncode
+    except BaseException:
+        status = 1
+        raise
     finally:
-        if status:
-            _show_errors(state)
-        down = subprocess.run([str(SANDBOX), 'down'], env=env).returncode
-        if not status and not down:
-            shutil.rmtree(state)
+        for state, env in zip(states, envs, strict=True):
+            if status:
+                _show_errors(state)
+            ended = subprocess.run([str(SANDBOX), 'down'], env=env).returncode
+            down = down or ended
+            if not status and not ended:
+                shutil.rmtree(state)
     return status or down
 
 

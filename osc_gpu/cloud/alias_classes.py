@@ -12,7 +12,7 @@
 
 """Which resource class a PCI alias stands for, learned from its servers.
 
-No API tells (users 7.2). A server that runs holds devices of the classes
+No API tells (users 7.2). A server on a host holds devices of the classes
 that its aliases stand for.
 """
 
@@ -32,6 +32,17 @@ from osc_gpu.cloud import side_by_side
 
 #: Servers of a flavor that are looked at, at most.
 MOST_SERVERS = 3
+
+#: In these a server holds what its own flavor asks for. While it is moved or
+#: resized it may hold what another one asks for.
+_HOLDING = (
+    'ACTIVE',
+    'SHUTOFF',
+    'PAUSED',
+    'SUSPENDED',
+    'RESCUE',
+    'VERIFY_RESIZE',
+)
 
 Classes = Mapping[str, frozenset[str]]
 
@@ -107,44 +118,40 @@ def read(
         if extra_specs.parse(flavor.extra_specs).aliases
     ]
 
-    def running(flavor: flavors.Flavor) -> Collection[servers.GpuServer]:
+    def holding(flavor: flavors.Flavor) -> Collection[servers.GpuServer]:
         return servers.read_page(
             conn,
             flavor=flavor.id,
-            status='ACTIVE',
+            status=_HOLDING,
             all_tenants='True',
             limit=str(MOST_SERVERS),
         )
 
-    pages = side_by_side.each(running, asking, at_once)
-    return learn_from(
-        conn, [server for page in pages for server in page], names, at_once
-    )
+    pages = side_by_side.each(holding, asking, at_once)
+    found_servers = [server for page in pages for server in page]
+    return learn(sample(conn, found_servers, at_once), names)
 
 
-def learn_from(
+def sample(
     conn: connection.Connection,
     found: Iterable[servers.GpuServer],
-    names: Mapping[str, placement.Provider],
     at_once: int = side_by_side.DEFAULT,
-) -> Classes:
-    """Learn from servers: a few that run for each set of aliases.
+) -> list[Sample]:
+    """Read what a few servers of each set of aliases hold.
 
-    One request for each of these.
+    Those that run come first; the others that are settled hold their devices
+    as well. One request for each server.
     """
     chosen: dict[frozenset[str], list[servers.GpuServer]] = {}
-    for server in found:
+    for server in sorted(found, key=lambda s: s.status != 'ACTIVE'):
         key = frozenset(name for name, _n in server.gpu_request.aliases)
-        if key and server.status == 'ACTIVE':
+        if key and server.status in _HOLDING:
             chosen.setdefault(key, []).append(server)
     asked = [s for alike in chosen.values() for s in alike[:MOST_SERVERS]]
     held = side_by_side.each(
         lambda server: allocations.read(conn, server.id).held, asked, at_once
     )
-    return learn(
-        (
-            Sample(server.gpu_request, amounts)
-            for server, amounts in zip(asked, held, strict=True)
-        ),
-        names,
-    )
+    return [
+        Sample(server.gpu_request, amounts)
+        for server, amounts in zip(asked, held, strict=True)
+    ]

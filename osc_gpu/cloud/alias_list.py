@@ -81,8 +81,9 @@ def read(
         wanted = [name for name in wanted if name in names]
     if not wanted:
         return ()
-    known = alias_classes.learn_from(
-        conn, running, placement.read_names(conn), at_once
+    providers = placement.read_names(conn)
+    known = alias_classes.learn(
+        alias_classes.sample(conn, running, at_once), providers
     )
     wanted = [
         name

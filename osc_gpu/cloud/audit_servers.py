@@ -15,6 +15,7 @@
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+import dataclasses
 from typing import NamedTuple
 
 from osc_gpu.cloud import audit_model
@@ -157,17 +158,10 @@ def _wrong_amount(
     providers = tuple(
         sorted({uuid for uuid, name, _n in holdings if name in found.classes})
     )
-    check = audit_model.MISSING
-    repair = _("Migrate the server, and confirm it")
-    if found.held > found.asked:
-        check = audit_model.EXCESS
-        if all(snapshot.is_pci(uuid) for uuid in providers):
-            repair = _(
-                "drop %d of them; Nova adds back what the server uses"
-            ) % (found.held - found.asked)
-    return audit_model.Problem(
+    is_excess = found.held > found.asked
+    problem = audit_model.Problem(
         findings.ERROR,
-        check,
+        audit_model.EXCESS if is_excess else audit_model.MISSING,
         server.id,
         _("%(server)s holds %(held)d of %(classes)s, its flavor asks %(n)d")
         % {
@@ -176,7 +170,7 @@ def _wrong_amount(
             'classes': ', '.join(found.classes) or server.gpu_request.text,
             'n': found.asked,
         },
-        repair,
+        _("Migrate the server, and confirm it"),
         consumer=server.id,
         server_id=server.id,
         provider_ids=providers,
@@ -185,6 +179,35 @@ def _wrong_amount(
         generation=snapshot.held[server.id].generation,
         hosts=snapshot.hosts(server, providers),
         project_id=server.project_id,
+    )
+    if not is_excess or not is_corrected(snapshot, problem):
+        return problem
+    return dataclasses.replace(
+        problem,
+        repair=_("drop %d of them; Nova adds back what the server uses")
+        % problem.amount,
+    )
+
+
+def is_corrected(
+    snapshot: audit_model.Snapshot, excess: audit_model.Problem
+) -> bool:
+    """Tell whether Nova adds back what is used of what is held too much.
+
+    It does so of PCI devices that it passed through for an alias: not of
+    mdevs, and not of what a flavor asks Placement alone for.
+    """
+    server = snapshot.servers.get(excess.server_id)
+    return (
+        server is not None
+        and {name for name, _n in server.gpu_request.classes}.isdisjoint(
+            excess.classes
+        )
+        and bool(excess.provider_ids)
+        and all(
+            uuid in snapshot.names and snapshot.is_pci(uuid)
+            for uuid in excess.provider_ids
+        )
     )
 
 

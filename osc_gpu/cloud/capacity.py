@@ -134,6 +134,14 @@ def judge(
         cloud.refused,
         frozenset(lift),
     )
+    return dataclasses.replace(
+        _judge_hosts(cloud, question, host), classes=classes
+    )
+
+
+def _judge_hosts(
+    cloud: capacity_hosts.Cloud, question: '_Question', host: str | None
+) -> Verdict:
     judged = tuple(
         _judge_host(candidate, question)
         for candidate in cloud.hosts
@@ -141,15 +149,14 @@ def judge(
         and host in (None, candidate.name)
     )
     unknown = [found.unknown for found in judged if found.unknown]
-    unread = _unread(cloud, request)
+    unread = _unread(cloud, question.request)
     if unread and host is None:
         unknown.append(_("%d hosts with devices are not read") % len(unread))
     return Verdict(
-        request,
+        question.request,
         None if unknown else sum(found.fits for found in judged),
         unknown[0] if unknown else _nowhere(cloud, question, judged, host),
         judged,
-        classes,
     )
 
 
@@ -222,20 +229,35 @@ def _judge_host(host: capacity_hosts.Host, question: _Question) -> HostVerdict:
         limits = _blocking(host, question, fitting)
     elif not closed:
         limits = _binding(host, question, fitting, fits)
-    unknown = ''
-    if not closed and limits == ['disk'] and 'DISK_GB' not in host.classes:
-        unknown = _(
-            "host %s has no DISK_GB of its own, and shared storage is not "
-            "counted"
-        )
-        unknown %= host.name
     return HostVerdict(
         host.name,
         0 if closed else fits,
         (*closed, *limits),
         {} if closed else _free(host, question, fitting),
-        unknown,
+        '' if closed else _unknown(host, question.request, limits),
     )
+
+
+def _unknown(
+    host: capacity_hosts.Host,
+    request: resource_request.Request,
+    limits: Collection[str],
+) -> str:
+    """Say why the terms that limit a host may not; '' if they do."""
+    doubts = {}
+    if 'DISK_GB' not in host.classes:
+        doubts['disk'] = _(
+            "host %s has no DISK_GB of its own, and shared storage is not "
+            "counted"
+        )
+    if request.is_pinned and 'PCPU' not in host.classes:
+        doubts['PCPU'] = _(
+            "host %s has no PCPU: Nova may pin its VCPUs instead, and which "
+            "of them are pinned is in no API"
+        )
+    if not limits or not doubts.keys() >= set(limits):
+        return ''
+    return doubts[next(iter(limits))] % host.name
 
 
 def _terms(

@@ -42,6 +42,7 @@ class Host:
 
     ``closed`` are the terms for which it gets no server: DOWN, DISABLED,
     NOT_IN_NOVA. ``metadata`` has the values of its aggregates by key.
+    ``numa_nodes`` is 0 where Nova does not tell.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Host:
     metadata: Mapping[str, frozenset[str]] = dataclasses.field(
         default_factory=dict
     )
+    numa_nodes: int = 0
 
     @property
     def classes(self) -> frozenset[str]:

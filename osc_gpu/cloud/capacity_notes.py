@@ -101,7 +101,7 @@ def of_aliases(
     verdict: capacity.Verdict,
     given: Mapping[str, str],
 ) -> list[str]:
-    """Return what is assumed of a flavor's aliases, or not known."""
+    """Return what is assumed of a flavor's aliases, or not counted."""
     stands = capacity_hosts.resolve(cloud, verdict.request.aliases, given)
     assumed = _(
         "Assumed, as it is the only class of PCI GPUs: alias %(alias)s stands "
@@ -113,10 +113,20 @@ def of_aliases(
         for alias, known in stands.items()
         if known.how == capacity_hosts.ASSUMED and alias not in cloud.undefined
     ]
-    return found + [
+    found += [
         unproven % {'alias': alias, 'why': cloud.unproven[alias]}
         for alias in stands
         if alias in cloud.unproven
+    ]
+    several = _(
+        "Devices of %s have different traits: what traits an alias asks for "
+        "is in no API, and not counted"
+    )
+    classes = {known.resource_class for known in stands.values()}
+    return found + [
+        several % name
+        for name in sorted(classes)
+        if _has_several_kinds(cloud, name)
     ]
 
 
@@ -128,17 +138,6 @@ def read(
     """Return what the numbers of one flavor stand on, and leave out."""
     request = verdict.request
     found = of_aliases(cloud, verdict, given)
-    stands = capacity_hosts.resolve(cloud, request.aliases, given)
-    classes = {known.resource_class for known in stands.values()}
-    found += [
-        _(
-            "Devices of %s have different traits: what traits an alias asks "
-            "for is in no API, and not counted"
-        )
-        % name
-        for name in sorted(classes)
-        if _has_several_kinds(cloud, name)
-    ]
     if request.aggregates:
         found.append(
             _(

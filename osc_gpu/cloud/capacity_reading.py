@@ -73,16 +73,8 @@ def read(
     learned = alias_classes.read(
         conn, _with_alias(found, others), names, at_once
     )
-    # Bare-metal nodes serve no alias: one class is enough to have done then.
     classes = {name for request in requests for name in request.gpu_classes}
-    providers = placement.read_trees(
-        conn,
-        names,
-        with_traits=True,
-        classes=sorted(classes | set(also)) or ['VGPU'],
-        at_once=at_once,
-    )
-    providers += _read_roots(conn, names, providers, at_once)
+    providers = _read_providers(conn, names, classes.union(also), at_once)
     computes = hypervisors.read(conn)
     metadata = _read_metadata(conn, requests)
     hosts = gather(names, providers, computes, metadata)
@@ -139,6 +131,23 @@ def _able(
         if resource_class in provider.resources
         and provider.resources[resource_class].free >= amount
     )
+
+
+def _read_providers(
+    conn: connection.Connection,
+    names: Mapping[str, placement.Provider],
+    classes: Collection[str],
+    at_once: int,
+) -> tuple[placement.Provider, ...]:
+    # Bare-metal nodes serve no alias: one class is enough to have done then.
+    found = placement.read_trees(
+        conn,
+        names,
+        with_traits=True,
+        classes=sorted(classes) or ['VGPU'],
+        at_once=at_once,
+    )
+    return (*found, *_read_roots(conn, names, found, at_once))
 
 
 def _read_roots(
@@ -225,6 +234,7 @@ def gather(
                 tuple(tree),
                 _closed(compute, root),
                 (metadata or {}).get(compute.host, {}) if compute else {},
+                compute.numa_nodes if compute else 0,
             )
         )
     return tuple(sorted(hosts, key=lambda host: host.name))

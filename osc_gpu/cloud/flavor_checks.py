@@ -36,7 +36,6 @@ from osc_gpu.cloud import flavor_facts
 from osc_gpu.cloud import flavor_spec_checks
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import hidden_trees
-from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import side_by_side
@@ -66,8 +65,7 @@ def read(
     """Check flavors against their cloud, those of these names or IDs or all.
 
     One request for the flavors, those of capacity_reading.read and of
-    aliases.probe_all, one for the hosts' NUMA nodes if a flavor has several
-    devices or a topology. Where something is found that the cloud lacks, one
+    aliases.probe_all. Where something is found that the cloud lacks, one
     more, those of alias_classes.read for other flavors with the same aliases,
     and one for each class or trait if Placement does not show all hosts.
 
@@ -80,11 +78,8 @@ def read(
     if not asking:
         return findings.ordered(_idle(chosen))
     cloud = capacity_reading.read(conn, asking, also, at_once)
-    facts = flavor_facts.Facts(
-        cloud,
-        _probe(conn, every, asking, at_once),
-        _numa_nodes(conn, asking),
-    )
+    probes = _probe(conn, every, asking, at_once)
+    facts = flavor_facts.Facts(cloud, probes)
     subjects = [
         flavor_facts.Subject(
             flavor, resource_request.read(flavor, also), facts, also
@@ -188,16 +183,6 @@ def _probe(
             {'aliases': ', '.join(alike), 'why': why},
         )
     return probes
-
-
-def _numa_nodes(
-    conn: connection.Connection, asking: Iterable[flavors.Flavor]
-) -> Mapping[str, int]:
-    """Read how many NUMA nodes hosts have, if any flavor's check needs it."""
-    if not any(map(flavor_cloud_checks.may_need_numa_policy, asking)):
-        return {}
-    computes = hypervisors.read(conn)
-    return {root: compute.numa_nodes for root, compute in computes.items()}
 
 
 def _learn_more(

@@ -244,7 +244,7 @@ def _has_topology(flavor: flavors.Flavor) -> bool:
     return any(specs.get(k) not in (None, '', 'shared') for k in _TOPOLOGY)
 
 
-def may_need_numa_policy(flavor: flavors.Flavor) -> bool:
+def _may_need_numa_policy(flavor: flavors.Flavor) -> bool:
     """Tell whether the NUMA nodes of hosts matter to a flavor's devices."""
     request = extra_specs.parse(flavor.extra_specs)
     devices = sum(count for _alias, count in request.aliases)
@@ -253,7 +253,7 @@ def may_need_numa_policy(flavor: flavors.Flavor) -> bool:
 
 def _check_numa(subject: flavor_facts.Subject) -> Found:
     """See nova/pci/stats.py, _filter_pools_for_numa_cells."""
-    if not may_need_numa_policy(subject.flavor):
+    if not _may_need_numa_policy(subject.flavor):
         return
     hosts = _hosts_of_several_nodes(subject)
     if not hosts:
@@ -304,8 +304,7 @@ def _host_of_several_nodes(
     names = (
         host.name
         for host in facts.cloud.hosts
-        if facts.numa_nodes.get(host.root_uuid, 0) > 1
-        and resource_class in host.classes
+        if host.numa_nodes > 1 and resource_class in host.classes
     )
     return min(names, default='')
 

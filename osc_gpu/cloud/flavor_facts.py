@@ -29,8 +29,7 @@ from osc_gpu.cloud import resource_request
 class Facts:
     """What flavors are checked against.
 
-    ``probes`` by alias. ``numa_nodes``: how many each host has, by the UUID
-    of its root provider. ``is_whole``: every host with devices was read, so
+    ``probes`` by alias. ``is_whole``: every host with devices was read, so
     that what fits none of them fits nowhere. ``classes_elsewhere`` are classes
     that providers which were not read may have, ``traits_elsewhere`` traits
     that they have.
@@ -38,7 +37,6 @@ class Facts:
 
     cloud: capacity_hosts.Cloud
     probes: Mapping[str, aliases.Probe]
-    numa_nodes: Mapping[str, int]
     is_whole: bool = True
     classes_elsewhere: frozenset[str] = frozenset()
     traits_elsewhere: frozenset[str] = frozenset()

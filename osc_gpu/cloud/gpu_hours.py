@@ -77,7 +77,7 @@ def parse_date(text: str) -> datetime.date:
     :raises ValueError: with a sentence that says what would be right
     """
     try:
-        if re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}', text):
+        if re.fullmatch('[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}', text):
             return datetime.date.fromisoformat(text)
     except ValueError:
         LOG.debug('No such day: %s', text)

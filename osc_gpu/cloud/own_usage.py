@@ -93,24 +93,34 @@ def read(
             also,
         )
     used = _read_used(conn, project_id, found, also)
+    return OwnUsage(
+        project_id=project_id,
+        servers=len(found),
+        used=used,
+        limits=_read_limits(conn, project_id, used, also),
+        gpu_hours=_by_name(hours),
+    )
+
+
+def _read_limits(
+    conn: connection.Connection,
+    project_id: str,
+    used: Iterable[str],
+    also: Collection[str],
+) -> dict[str, int]:
+    """Read the limits of all GPU classes that have one."""
     may_use = limits.read(conn, project_id)
     classes = {
         *used,
         *may_use.registered,
         *(name for _project, name in may_use.projects),
     }
-    return OwnUsage(
-        project_id=project_id,
-        servers=len(found),
-        used=used,
-        limits={
-            name: limit
-            for name in sorted(classes)
-            if resource_classes.is_gpu_class(name, also)
-            and (limit := may_use.of(project_id, name)) is not None
-        },
-        gpu_hours=_by_name(hours),
-    )
+    return {
+        name: limit
+        for name in sorted(classes)
+        if resource_classes.is_gpu_class(name, also)
+        and (limit := may_use.of(project_id, name)) is not None
+    }
 
 
 def _read_used(

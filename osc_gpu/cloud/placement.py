@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
-import gc
 import re
 from typing import Any
 from typing import NamedTuple
@@ -134,6 +133,8 @@ def _uncollected() -> Iterator[None]:
 
     It would look through all that the shell has loaded, again and again.
     """
+    import gc
+
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -31,6 +31,7 @@ from osc_lib import exceptions
 
 from osc_gpu.cloud import audit
 from osc_gpu.cloud import audit_model
+from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import findings
 from osc_gpu.cloud import placement
@@ -64,17 +65,21 @@ def plan(
         problem
         for problem in checked.problems
         if problem.check in (*_REMOVED, *released)
-        or (problem.check == audit_model.EXCESS and _is_pci(checked, problem))
+        or (
+            problem.check == audit_model.EXCESS
+            and audit_servers.is_corrected(checked.snapshot, problem)
+        )
     )
 
 
-def _is_pci(checked: audit.Checked, problem: audit.Problem) -> bool:
-    """Tell whether Nova would add back what is used: not so of mdevs."""
-    names = checked.snapshot.names
-    return bool(problem.provider_ids) and all(
-        uuid in names and placement.is_pci_device(names[uuid].name)
-        for uuid in problem.provider_ids
-    )
+def _providers_of(snapshot: audit.Snapshot) -> Mapping[str, set[str]]:
+    """Return the providers of each compute service's host."""
+    found: dict[str, set[str]] = {}
+    for uuid, provider in snapshot.names.items():
+        hypervisor = snapshot.hypervisors.get(provider.root_uuid)
+        if hypervisor:
+            found.setdefault(hypervisor.host, set()).add(uuid)
+    return found
 
 
 def intend(
@@ -150,6 +155,7 @@ def carry_out(
     done = repair_consumers.remove(
         conn,
         {s.consumer: s.server_id for s in again if s.check in _REMOVED},
+        _providers_of(now.snapshot),
         options.at_once,
     )
     released = _release(conn, again, names, options.at_once)

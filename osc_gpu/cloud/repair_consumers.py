@@ -12,13 +12,13 @@
 
 """Removing what nobody holds: allocations of consumers that are no more."""
 
+from collections.abc import Collection
 from collections.abc import Mapping
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
 from osc_gpu.cloud import allocations
-from osc_gpu.cloud import errors
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import repair_writing
 from osc_gpu.cloud import servers
@@ -38,19 +38,24 @@ _CHANGING = repair_writing.Outcome(
 
 Records = Mapping[str, migration_records.MigrationRecord]
 
+#: Compute service's host -> UUIDs of its providers.
+Providers = Mapping[str, Collection[str]]
+
 
 def remove(
     conn: connection.Connection,
     consumers: Mapping[str, str],
+    providers_of: Providers,
     at_once: int = side_by_side.DEFAULT,
 ) -> Mapping[str, repair_writing.Outcome]:
     """Remove allocations of consumers, as far as they are proven stale.
 
-    A constant number of requests for migration records, and up to seven for
+    A constant number of requests for migration records, and up to nine for
     each consumer; again, at the most ``repair_writing.MOST_TRIES`` times, for
     those whose allocations changed meanwhile.
 
     :param consumers: the server that each is about, or ''
+    :param providers_of: the providers of each compute service's host
     :returns: what became of each
     :raises openstack.exceptions.ForbiddenException: the user may not write
     """
@@ -74,7 +79,10 @@ def remove(
         def attempt(
             found: allocations.Allocations, records: Records = records
         ) -> repair_writing.Outcome | None:
-            return _attempt(conn, found, consumers, records)
+            server_id = consumers[found.consumer]
+            return repair_writing.attempt(
+                lambda: _remove(conn, found, server_id, records, providers_of)
+            )
 
         tried = side_by_side.each(attempt, held, at_once)
         outcomes |= {
@@ -86,34 +94,21 @@ def remove(
     return outcomes | dict.fromkeys(left, _CHANGING)
 
 
-def _attempt(
-    conn: connection.Connection,
-    found: allocations.Allocations,
-    consumers: Mapping[str, str],
-    records: Records,
-) -> repair_writing.Outcome | None:
-    """Return what became of it; None if it changed since it was read."""
-    try:
-        return _remove(conn, found, consumers[found.consumer], records)
-    except sdk_exceptions.ForbiddenException:
-        raise
-    except repair_writing.LeftAlone as exc:
-        return repair_writing.Outcome(str(exc), False)
-    except errors.REFUSALS as exc:
-        return repair_writing.failed(exc)
-
-
 def _remove(
     conn: connection.Connection,
     found: allocations.Allocations,
     server_id: str,
     records: Records,
+    providers_of: Providers,
 ) -> repair_writing.Outcome | None:
+    """Return what became of it; None if it changed since it was read."""
     if not found.held:
         return _NOTHING
     record = records.get(found.consumer)
     server_id = record.server_id if record else server_id
     server = _prove_stale(conn, found, server_id, record)
+    if server:
+        _check_home(conn, server, providers_of)
     if not repair_writing.replace(conn, found, {}):
         return None
     text = _("removed")
@@ -143,22 +138,36 @@ def _prove_stale(
         raise repair_writing.LeftAlone(_("left alone: it is a server"))
     if server_id in ('', found.consumer):
         return None
-    server = repair_writing.read_idle(conn, server_id)
-    # A migration that failed to give back what it took has all there is.
-    if (
-        server
-        and server.status != 'SHELVED_OFFLOADED'
-        and not allocations.read(conn, server.id).held
-    ):
+    return repair_writing.read_idle(conn, server_id)
+
+
+def _check_home(
+    conn: connection.Connection,
+    server: servers.GpuServer,
+    providers_of: Providers,
+) -> None:
+    """Make sure that a server has allocations where it is.
+
+    What a migration failed to give back to its server may be all that the
+    server has on the host where it runs.
+    """
+    if server.status == 'SHELVED_OFFLOADED':
+        return
+    held = allocations.read(conn, server.id).held
+    if held.keys().isdisjoint(providers_of.get(server.host, ())):
         raise repair_writing.LeftAlone(
-            _("left alone: its server holds nothing else")
+            _("left alone: its server holds nothing else on its host")
         )
-    return server
 
 
 def _is_server(conn: connection.Connection, consumer: str) -> bool:
+    """Tell whether Nova knows a server, in whichever way it tells it.
+
+    Of those of other projects the policy may show a list only.
+    """
     try:
         servers.read_server(conn, consumer)
     except sdk_exceptions.NotFoundException:
-        return False
+        found = servers.read_page(conn, uuid=consumer, all_tenants='True')
+        return any(server.id == consumer for server in found)
     return True

@@ -20,7 +20,6 @@ in its place (facts 0.4 and 9.3). A server never holds less than its flavor
 asks for.
 """
 
-from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -29,16 +28,16 @@ import dataclasses
 import time
 
 from openstack import connection
-from openstack import exceptions as sdk_exceptions
 
 from osc_gpu.cloud import allocations
-from osc_gpu.cloud import errors
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import repair_writing
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
+
+_CHANGING = _("its allocations change all the time: run again")
 
 #: Seconds between two looks at the allocations of servers.
 POLL = 2.0
@@ -59,16 +58,18 @@ class Case:
 
     ``asked`` is how much of any of some classes is right. ``others`` are
     providers that are none of this matter. The rest is how far the repair is:
-    what was ``dropped`` and not added back, what is ``used``, as Nova added
-    it back, what was last ``written``, and when by the monotonic clock.
+    how much there was of what was ``dropped`` and not added back, what is
+    ``used``, as Nova added it back, what was last ``written``, of which
+    ``server``, and when by the monotonic clock.
     """
 
     server_id: str
     asked: Mapping[Classes, int]
     others: frozenset[str] = frozenset()
-    dropped: frozenset[Unit] = frozenset()
+    dropped: Mapping[Unit, int] = dataclasses.field(default_factory=dict)
     used: frozenset[Unit] = frozenset()
     written: allocations.Held | None = None
+    server: servers.GpuServer | None = None
     since: float = 0.0
 
 
@@ -157,9 +158,14 @@ def mend(
     waiting = list(cases)
     if not waiting:
         return {}
-    hosts = hypervisors.read(conn)
+    hosts = tuple(hypervisors.read(conn).values())
     outcomes: dict[str, repair_writing.Outcome] = {}
-    look = _looking(conn, names, tuple(hosts.values()), wait)
+
+    def look(case: Case) -> Case | repair_writing.Outcome:
+        return repair_writing.attempt(
+            lambda: _look(conn, case, names, hosts, wait)
+        )
+
     while True:
         seen = side_by_side.each(look, waiting, at_once)
         outcomes |= {
@@ -173,25 +179,6 @@ def mend(
         time.sleep(POLL)
 
 
-def _looking(
-    conn: connection.Connection,
-    names: Names,
-    hosts: Sequence[hypervisors.Hypervisor],
-    wait: float,
-) -> Callable[[Case], Case | repair_writing.Outcome]:
-    def look(case: Case) -> Case | repair_writing.Outcome:
-        try:
-            return _look(conn, case, names, hosts, wait)
-        except sdk_exceptions.ForbiddenException:
-            raise
-        except repair_writing.LeftAlone as exc:
-            return repair_writing.Outcome(str(exc), False)
-        except errors.REFUSALS as exc:
-            return repair_writing.failed(exc)
-
-    return look
-
-
 def _look(
     conn: connection.Connection,
     case: Case,
@@ -203,16 +190,15 @@ def _look(
     found = allocations.read(conn, case.server_id)
     too_much = surplus(case, found.held, names)
     if case.written is not None:
-        added = difference(found.held, case.written) & case.dropped
-        case = dataclasses.replace(
-            case, used=case.used | added, dropped=case.dropped - added
-        )
+        added = difference(found.held, case.written) & case.dropped.keys()
+        left = {u: n for u, n in case.dropped.items() if u not in added}
+        case = dataclasses.replace(case, used=case.used | added, dropped=left)
     if any(amount > 0 for amount in too_much):
         return _drop(conn, case, names, hosts)
     if case.written is None:
         return repair_writing.Outcome(_("nothing to do any more"))
     if any(too_much):
-        return _give_back(conn, case)
+        return _give_back(conn, case, _("somebody else took some away"))
     if time.monotonic() - case.since < wait:
         return case
     return _finish(conn, case, names)
@@ -230,7 +216,8 @@ def _drop(
         server = repair_writing.read_idle(conn, case.server_id)
         if server is None:
             return repair_writing.Outcome(_("the server is gone"))
-        roots = _roots(server, names, hosts)
+        _check_same(case, server)
+        roots = _roots(conn, server, names, hosts)
         after = choose(case, found.held, names, roots)
         _check_enough(server, after, names)
         if after == found.held:
@@ -242,16 +229,37 @@ def _drop(
         if repair_writing.replace(conn, found, after):
             return dataclasses.replace(
                 case,
-                dropped=case.dropped | difference(found.held, after),
+                dropped={**case.dropped, **_amounts_of(found.held, after)},
                 written=after,
+                server=server,
                 since=time.monotonic(),
             )
-    raise repair_writing.LeftAlone(
-        _("its allocations change all the time: run again")
-    )
+    raise repair_writing.LeftAlone(_CHANGING)
+
+
+def _amounts_of(
+    held: allocations.Held, after: allocations.Held
+) -> dict[Unit, int]:
+    return {
+        (uuid, name): held[uuid][name]
+        for uuid, name in difference(held, after)
+    }
+
+
+def _check_same(case: Case, server: servers.GpuServer) -> None:
+    """Make sure that a server is where it was, and asks for what it did.
+
+    Else nothing that was found out about its devices holds any more.
+    """
+    before = case.server or server
+    if (before.host, before.gpu_request) != (server.host, server.gpu_request):
+        raise repair_writing.LeftAlone(
+            _("left alone: it was moved or resized meanwhile: run again")
+        )
 
 
 def _roots(
+    conn: connection.Connection,
     server: servers.GpuServer,
     names: Names,
     hosts: Sequence[hypervisors.Hypervisor],
@@ -263,7 +271,7 @@ def _roots(
     if not server.host:
         raise repair_writing.LeftAlone(_("left alone: it is on no host"))
     own = [host for host in hosts if host.host == server.host]
-    if not any(host.is_up for host in own):
+    if not hypervisors.is_up(conn, server.host):
         raise repair_writing.LeftAlone(
             _(
                 "left alone: host %s is down, so Nova would not add back what "
@@ -299,26 +307,38 @@ def _check_enough(
 
 
 def _give_back(
-    conn: connection.Connection, case: Case
+    conn: connection.Connection, case: Case, reason: str
 ) -> repair_writing.Outcome:
-    """Put back what was dropped where somebody else took away the rest."""
+    """Put back what was dropped, as nothing is known of what is used."""
     for _try in range(repair_writing.MOST_TRIES):
-        if repair_writing.read_idle(conn, case.server_id) is None:
-            return repair_writing.Outcome(_("the server is gone"))
         found = allocations.read(conn, case.server_id)
+        server = repair_writing.read_idle(conn, case.server_id)
+        if server is None:
+            return repair_writing.Outcome(_("the server is gone"))
+        _check_same(case, server)
+        if not found.held:
+            raise repair_writing.LeftAlone(
+                _("left alone: it holds nothing at all any more")
+            )
         after = {uuid: dict(given) for uuid, given in found.held.items()}
-        for uuid, name in sorted(case.dropped):
-            after.setdefault(uuid, {}).setdefault(name, 1)
-        if not found.held or repair_writing.replace(conn, found, after):
-            break
-    return repair_writing.Outcome(
-        _("failed: somebody else took devices away from it meanwhile"), False
-    )
+        for (uuid, name), amount in case.dropped.items():
+            given = after.setdefault(uuid, {})
+            given[name] = max(amount, given.get(name, 0))
+        if repair_writing.replace(conn, found, after):
+            return repair_writing.Outcome(
+                _("failed, and put back: %s meanwhile: run again") % reason,
+                False,
+            )
+    raise repair_writing.LeftAlone(_CHANGING)
 
 
 def _finish(
     conn: connection.Connection, case: Case, names: Names
 ) -> repair_writing.Outcome:
+    """Say what was dropped, as a Nova that is there has not added it back."""
+    host = case.server.host if case.server else ''
+    if not hypervisors.is_up(conn, host):
+        return _give_back(conn, case, _("host %s went down") % host)
     text = _("dropped %s") % ', '.join(
         sorted(names[uuid].name for uuid, _name in case.dropped)
     )

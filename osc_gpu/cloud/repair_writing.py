@@ -12,7 +12,9 @@
 
 """What every repair of allocations rests on: proof before a write."""
 
+from collections.abc import Callable
 import dataclasses
+from typing import TypeVar
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
@@ -22,6 +24,8 @@ from osc_gpu.cloud import errors
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
+
+T = TypeVar('T')
 
 #: How often a write is tried while others change the same, too.
 MOST_TRIES = 5
@@ -98,10 +102,15 @@ def replace(
 ) -> bool:
     """Write allocations; what was done but not answered counts as done.
 
+    They are read once more right before. A migration gives a server new
+    ones, whose generation begins at 1 again and may be that of the old.
+
     :returns: False when they changed since they were read
     :raises openstack.exceptions.ForbiddenException: the user may not write
     """
     try:
+        if allocations.read(conn, before.consumer) != before:
+            return False
         return allocations.write(conn, before, held)
     except sdk_exceptions.ForbiddenException:
         raise
@@ -109,6 +118,21 @@ def replace(
         if allocations.read(conn, before.consumer).held == held:
             return True
         raise
+
+
+def attempt(call: Callable[[], T]) -> T | Outcome:
+    """Return what a repair returns, or what became of it as it could not.
+
+    :raises openstack.exceptions.ForbiddenException: the user may not write
+    """
+    try:
+        return call()
+    except sdk_exceptions.ForbiddenException:
+        raise
+    except LeftAlone as exc:
+        return Outcome(str(exc), False)
+    except errors.REFUSALS as exc:
+        return failed(exc)
 
 
 def failed(exc: Exception) -> Outcome:

@@ -18,7 +18,6 @@ volumes add is not known before there is a server.
 """
 
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import re
@@ -88,6 +87,9 @@ class Request:
     of the host's aggregates has to match. ``refused`` says why Nova or
     Placement refuses it wherever there is room; '' if they do not.
     ``uncounted`` are extra specs that rule out hosts, unknown which.
+    ``is_pinned``: it asks for PCPUs by a policy, and where there are none
+    Nova looks for VCPUs instead (nova/scheduler/manager.py,
+    select_destinations).
     """
 
     flavor: str
@@ -101,6 +103,7 @@ class Request:
     aggregates: Mapping[str, str] = dataclasses.field(default_factory=dict)
     refused: str = ''
     uncounted: tuple[str, ...] = ()
+    is_pinned: bool = False
 
     @property
     def gpu_classes(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ def read(flavor: flavors.Flavor, also: Collection[str] = ()) -> Request:
         },
         refused=_refused(specs, groups),
         uncounted=_read_uncounted(specs),
+        is_pinned=specs.get('hw:cpu_policy') == 'dedicated',
     )
 
 
@@ -233,7 +237,7 @@ def _thread_traits(specs: Mapping[str, str]) -> frozenset[str]:
 
 def _refused(specs: Mapping[str, str], groups: Collection[Group]) -> str:
     """Say why no server of it can be, however empty the cloud is."""
-    if not all(map(_is_alias, _alias_parts(specs))):
+    if is_malformed(specs):
         return _("malformed %s") % extra_specs.ALIAS
     bare = [group.name for group in groups if not group.resources]
     if bare:
@@ -244,13 +248,13 @@ def _refused(specs: Mapping[str, str], groups: Collection[Group]) -> str:
     return ''
 
 
-def _alias_parts(specs: Mapping[str, str]) -> Iterable[str]:
+def is_malformed(specs: Mapping[str, str]) -> bool:
+    """Tell whether the aliases are not ``<name>:<count>`` (facts 1)."""
     value = specs.get(extra_specs.ALIAS)
-    return value.split(',') if value else []
-
-
-def _is_alias(text: str) -> bool:
-    return re.fullmatch(r'[^:]*:\s*[0-9]+\s*', text) is not None
+    return value is not None and not all(
+        re.fullmatch(r'[^:]*:\s*[0-9]+\s*', entry)
+        for entry in str(value).split(',')
+    )
 
 
 def _read_uncounted(specs: Mapping[str, str]) -> tuple[str, ...]:

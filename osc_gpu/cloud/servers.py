@@ -372,16 +372,19 @@ def read_all(
 
 
 def read_page(
-    conn: connection.Connection, **filters: str | None
+    conn: connection.Connection, **filters: str | Sequence[str] | None
 ) -> Sequence[GpuServer]:
-    """Read the first servers of a list, in one request."""
+    """Read the first servers of a list, in one request.
+
+    :param filters: of Nova's GET /servers/detail; of several values any
+    """
     return _read_page(conn, (), filters)[0]
 
 
 def _read_page(
     conn: connection.Connection,
     also: Collection[str],
-    filters: Mapping[str, str | None],
+    filters: Mapping[str, str | Sequence[str] | None],
 ) -> tuple[list[GpuServer], bool]:
     params = {key: value for key, value in filters.items() if value}
     body = _get(conn, '/servers/detail', params)
@@ -389,7 +392,7 @@ def _read_page(
 
 
 def _get(
-    conn: connection.Connection, path: str, params: Mapping[str, str]
+    conn: connection.Connection, path: str, params: Mapping[str, Any]
 ) -> Any:
     response = conn.compute.get(path, params=params, microversion=MICROVERSION)
     sdk_exceptions.raise_from_response(response)

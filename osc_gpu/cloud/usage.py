@@ -32,7 +32,6 @@ from openstack import connection
 from openstack import exceptions
 
 from osc_gpu.cloud import alias_classes
-from osc_gpu.cloud import allocations
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import gpu_hours
@@ -234,35 +233,15 @@ def _read_devices(
     found: Iterable[servers.GpuServer],
     at_once: int,
 ) -> Devices:
-    """Learn of aliases from what some of their servers hold.
-
-    A few servers of each set of aliases, those that run first; the others
-    hold their devices as well.
-    """
+    """Learn of aliases from what some of their servers hold."""
     asking = [server for server in found if server.gpu_request.aliases]
     if not asking:
         return Devices()
     names = placement.read_names(conn)
     uncounted = outside_placement(asking, hypervisors.read(conn), names)
-    chosen: dict[frozenset[str], list[servers.GpuServer]] = {}
-    for server in sorted(asking, key=lambda s: s.status != 'ACTIVE'):
-        if server.host and server.id not in uncounted:
-            key = frozenset(name for name, _n in server.gpu_request.aliases)
-            chosen.setdefault(key, []).append(server)
-    looked_at = [
-        server
-        for alike in chosen.values()
-        for server in alike[: alias_classes.MOST_SERVERS]
-    ]
-    held = side_by_side.each(
-        lambda server: allocations.read(conn, server.id).held,
-        looked_at,
-        at_once,
+    samples = alias_classes.sample(
+        conn, [s for s in asking if s.id not in uncounted], at_once
     )
-    samples = [
-        alias_classes.Sample(server.gpu_request, amounts)
-        for server, amounts in zip(looked_at, held, strict=True)
-    ]
     return Devices(
         alias_classes.learn(samples, names),
         {c for s in samples for c in alias_classes.pci_amounts(s, names)},

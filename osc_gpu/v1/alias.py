@@ -86,6 +86,7 @@ all aliases are listed, and only servers there are counted.""")
         parser.add_argument(
             '--host',
             metavar='<host>',
+            type=options.not_empty,
             help=_(
                 "Count only servers on this host, as the compute service "
                 "names it"
@@ -107,17 +108,11 @@ all aliases are listed, and only servers there are counted.""")
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         from osc_gpu.cloud import alias_list
 
-        project_id = None
-        if parsed_args.project:
-            project_id = identity_options.find_project(
-                self.connection,
-                parsed_args.project,
-                parsed_args.project_domain,
-            ).id
+        project = options.find_project(self.connection, parsed_args)
         found = alias_list.read(
             self.connection,
             host=parsed_args.host,
-            project_id=project_id,
+            project_id=project.id if project else None,
             classes=parsed_args.resource_classes,
             at_once=parsed_args.parallel,
         )

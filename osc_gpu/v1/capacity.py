@@ -13,6 +13,7 @@
 """``openstack gpu capacity``: how many servers of a flavor still fit."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -20,12 +21,12 @@ import logging
 from typing import Any
 from typing import TYPE_CHECKING
 
-from cliff import columns as cliff_columns
 from osc_lib.cli import format_columns
 from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import capacity_columns
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-_UNKNOWN = 'unknown'
 _COLUMNS = (
     'Flavor',
     'GPU Request',
@@ -61,52 +61,6 @@ _FIELDS = (
     'notes',
     'hosts',
 )
-
-
-class HostsColumn(cliff_columns.FormattableColumn[Any]):
-    """What each host takes, and what limits it."""
-
-    def human_readable(self) -> str:
-        """Return a line for each host: name, number, limits."""
-        return '\n'.join(
-            f'{host.host}: {host.fits} ({", ".join(host.limits)})'
-            for host in self._value
-        )
-
-    def machine_readable(self) -> list[dict[str, Any]]:
-        """Return a list of ``{"host", "fits", "limit"}``."""
-        return [
-            {'host': h.host, 'fits': h.fits, 'limit': list(h.limits)}
-            for h in self._value
-        ]
-
-
-class WithoutColumn(cliff_columns.FormattableColumn[Any]):
-    """What would fit without each of the terms that limit."""
-
-    def human_readable(self) -> str:
-        """Return a line for each term."""
-        return '\n'.join(
-            _("without %(term)s: %(fits)d on %(hosts)d hosts")
-            % relaxed._asdict()
-            for relaxed in self._value
-        )
-
-    def machine_readable(self) -> list[dict[str, Any]]:
-        """Return a list of ``{"term", "fits", "hosts"}``."""
-        return [relaxed._asdict() for relaxed in self._value]
-
-
-class LinesColumn(cliff_columns.FormattableColumn[Any]):
-    """Sentences: a line each, or a list."""
-
-    def human_readable(self) -> str:
-        """Return a line for each."""
-        return '\n'.join(self._value)
-
-    def machine_readable(self) -> list[str]:
-        """Return the list."""
-        return list(self._value)
 
 
 def _stated_class(text: str) -> tuple[str, str]:
@@ -139,6 +93,7 @@ class ListCapacity(command.Lister):
         parser.add_argument(
             '--host',
             metavar='<host>',
+            type=options.not_empty,
             help=_("Count only this host (hypervisor hostname)"),
         )
         parser.add_argument(
@@ -189,8 +144,8 @@ class ListCapacity(command.Lister):
             others=every,
         )
         _warn(survey, given)
-        return _COLUMNS, (
-            _row(verdict)
+        return _COLUMNS, _rows(
+            verdict
             for verdict in survey.verdicts
             if not wanted or verdict.classes.keys() & set(wanted)
         )
@@ -223,12 +178,15 @@ def _pick(
 def _with_gpu(
     found: 'Iterable[flavors.Flavor]', also: Collection[str]
 ) -> 'list[flavors.Flavor]':
+    """Return those that request GPUs, even if malformed, by name."""
     from osc_gpu.cloud import extra_specs
+    from osc_gpu.cloud import resource_request
 
     return [
         flavor
         for flavor in sorted(found, key=lambda f: (f.name, f.id))
         if extra_specs.parse(flavor.extra_specs, also)
+        or resource_request.is_malformed(flavor.extra_specs)
     ]
 
 
@@ -262,22 +220,40 @@ def _warn(survey: 'capacity_reading.Survey', given: Mapping[str, str]) -> None:
         LOG.warning('%s', text)
 
 
-def _row(verdict: 'capacity.Verdict') -> tuple[Any, ...]:
+def _rows(
+    verdicts: 'Iterable[capacity.Verdict]',
+) -> list[tuple[Any, ...]]:
     from osc_gpu.cloud import capacity
 
-    return (
-        verdict.request.flavor,
-        verdict.request.gpu_request.text,
-        *_numbers(verdict),
-        capacity.blocked_by(verdict),
-    )
+    found = list(verdicts)
+    # Plain numbers are aligned, but do not sort beside a word.
+    count: Callable[[Any], Any] = int
+    if any(verdict.fits is None for verdict in found):
+        count = capacity_columns.CountColumn
+    return [
+        (
+            verdict.request.flavor,
+            verdict.request.gpu_request.text,
+            *map(count, _numbers(verdict)[:3]),
+            capacity.blocked_by(verdict),
+        )
+        for verdict in found
+    ]
 
 
-def _numbers(verdict: 'capacity.Verdict') -> tuple[int | str, ...]:
-    """Return how many fit, on how many hosts, and the GPUs free for them."""
+def _numbers(verdict: 'capacity.Verdict') -> tuple[int | None, ...]:
+    """Return how many fit, on how many hosts, and the GPUs free for them.
+
+    Those free in all, and on one host; None for what is not known.
+    """
     if verdict.fits is None:
-        return (_UNKNOWN,) * 3
-    return verdict.fits, verdict.hosts_that_fit, verdict.free
+        return (None,) * 4
+    return (
+        verdict.fits,
+        verdict.hosts_that_fit,
+        verdict.free,
+        verdict.most_free,
+    )
 
 
 class ShowCapacity(command.ShowOne):
@@ -342,13 +318,16 @@ class ShowCapacity(command.ShowOne):
             flavor.name,
             verdict.request.gpu_request.text,
             format_columns.DictColumn(dict(verdict.classes)),
-            *_numbers(verdict),
-            _UNKNOWN if verdict.fits is None else verdict.most_free,
+            *map(capacity_columns.CountColumn, _numbers(verdict)),
             capacity.blocked_by(verdict),
-            WithoutColumn(capacity.relax(cloud, verdict, given)),
-            LinesColumn(fragments),
-            LinesColumn(capacity_notes.read(cloud, verdict, given)),
-            HostsColumn(verdict.hosts),
+            capacity_columns.WithoutColumn(
+                capacity.relax(cloud, verdict, given)
+            ),
+            capacity_columns.LinesColumn(fragments),
+            capacity_columns.LinesColumn(
+                capacity_notes.read(cloud, verdict, given)
+            ),
+            capacity_columns.HostsColumn(verdict.hosts),
         )
 
 

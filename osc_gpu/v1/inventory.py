@@ -81,6 +81,7 @@ class ListInventory(command.Lister):
         parser.add_argument(
             '--host',
             metavar='<host>',
+            type=options.not_empty,
             help=_(
                 "List only GPUs of this host (hypervisor hostname), and ask "
                 "for Total and Reserved of each"

@@ -43,7 +43,7 @@ class CheckInventory(command.Lister):
         parser.add_argument(
             '--host',
             metavar='<host>',
-            default='',
+            type=options.not_empty,
             help=_("Check only this host (hypervisor hostname)"),
         )
         options.add_resource_class_option(
@@ -75,17 +75,11 @@ class CheckInventory(command.Lister):
         from osc_gpu.cloud import findings
 
         inventory_repair.check_options(parsed_args)
-        project_id = ''
-        if parsed_args.project:
-            project_id = identity_options.find_project(
-                self.connection,
-                parsed_args.project,
-                parsed_args.project_domain,
-            ).id
+        project = options.find_project(self.connection, parsed_args)
         audit_options = audit.Options(
-            host=parsed_args.host,
+            host=parsed_args.host or '',
             classes=parsed_args.resource_classes,
-            project_id=project_id,
+            project_id=project.id if project else '',
             resize_age=parsed_args.resize_age,
             at_once=parsed_args.parallel,
         )

@@ -18,11 +18,16 @@ import re
 from typing import TYPE_CHECKING
 from typing import TypeVar
 
+from osc_lib.cli import identity as identity_options
 from osc_lib.cli import parseractions
+from osc_lib import exceptions
 
 from osc_gpu.i18n import _
 
 if TYPE_CHECKING:
+    from openstack import connection
+    from openstack.identity.v3 import project as sdk_project
+
     from osc_gpu.cloud import flavor_specs
 
 T = TypeVar('T')
@@ -216,6 +221,35 @@ def add_resource_class_option(
             "Count this resource class as a GPU too (repeat option for "
             "several)"
         ),
+    )
+
+
+def not_empty(text: str) -> str:
+    """Refuse an empty value, as an argparse type.
+
+    A script's variable may be unset: without its filter, a command would be
+    about the whole cloud.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError(_("is empty"))
+    return text
+
+
+def find_project(
+    conn: 'connection.Connection', parsed_args: argparse.Namespace
+) -> 'sdk_project.Project | None':
+    """Find the project of ``--project``; None without that option.
+
+    :raises CommandError: it is empty, as a variable of a script may be
+    """
+    if parsed_args.project is None:
+        return None
+    if not parsed_args.project:
+        raise exceptions.CommandError(
+            _("--project is empty; give a project's name or ID")
+        )
+    return identity_options.find_project(
+        conn, parsed_args.project, parsed_args.project_domain
     )
 
 

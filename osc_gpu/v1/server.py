@@ -109,6 +109,7 @@ is only shown to whom Nova shows it (admin).""")
         parser.add_argument(
             '--host',
             metavar='<host>',
+            type=options.not_empty,
             help=_(
                 "List only servers on this host, as the compute service names "
                 "it; implies --all-projects (admin only)"
@@ -117,11 +118,13 @@ is only shown to whom Nova shows it (admin).""")
         parser.add_argument(
             '--status',
             metavar='<status>',
+            type=options.not_empty,
             help=_("List only servers in this status, such as ACTIVE"),
         )
         parser.add_argument(
             '--flavor',
             metavar='<flavor>',
+            type=options.not_empty,
             help=_("List only servers of this flavor (name or ID)"),
         )
         identity_options.add_project_owner_option_to_parser(parser)
@@ -139,24 +142,19 @@ is only shown to whom Nova shows it (admin).""")
         from osc_gpu.cloud import flavors
         from osc_gpu.cloud import servers
 
-        flavor_id = project_id = None
+        flavor_id = None
         if parsed_args.flavor:
             flavor_id = flavors.find_flavor(
                 self.connection, parsed_args.flavor
             ).id
-        if parsed_args.project:
-            project_id = identity_options.find_project(
-                self.connection,
-                parsed_args.project,
-                parsed_args.project_domain,
-            ).id
+        project = options.find_project(self.connection, parsed_args)
         found = servers.list_servers(
             self.connection,
             all_projects=parsed_args.all_projects,
             host=parsed_args.host,
             status=parsed_args.status,
             flavor_id=flavor_id,
-            project_id=project_id,
+            project_id=project.id if project else None,
             also=parsed_args.resource_classes,
         )
         if parsed_args.long:

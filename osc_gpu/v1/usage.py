@@ -114,17 +114,10 @@ resource class unknown.""")
         from osc_gpu.cloud import usage
 
         period = _period(parsed_args)
-        project = None
-        if parsed_args.project:
-            found = identity_options.find_project(
-                self.connection,
-                parsed_args.project,
-                parsed_args.project_domain,
-            )
-            project = (found.id, found.name)
+        project = options.find_project(self.connection, parsed_args)
         rows = usage.read(
             self.connection,
-            project=project,
+            project=(project.id, project.name) if project else None,
             also=parsed_args.resource_classes,
             period=period,
             at_once=parsed_args.parallel,

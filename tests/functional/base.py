@@ -13,15 +13,16 @@
 """Real commands against a running sandbox, and the truth beside them.
 
 The sandbox is that of ``OSC_GPU_SANDBOX_STATE``; ``tools/with_sandbox.py``
-starts one for a test run. What a command says is compared with Placement's
-API, with Nova's database and with what the guests' libvirt has, never with
-another command of ours.
+starts one for a test run, or one for each of its workers. What a command says
+is compared with Placement's API, with Nova's database and with what the
+guests' libvirt has, never with another command of ours.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import itertools
 import json
@@ -32,6 +33,7 @@ import subprocess
 import sys
 import time
 from typing import Any
+from typing import TextIO
 import unittest
 
 import openstack
@@ -44,6 +46,26 @@ BIN = pathlib.Path(sys.executable).parent
 LIMIT = 90.0
 
 _numbers = itertools.count(1)
+
+
+def _claim_sandbox() -> TextIO | None:
+    """Take a sandbox that no other worker has, for as long as we live."""
+    folders = os.environ.get('OSC_GPU_TEST_SANDBOXES')
+    for folder in folders.split(os.pathsep) if folders else ():
+        claim = open(pathlib.Path(folder, 'claimed'), 'a')
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+            continue
+        os.environ['OSC_GPU_SANDBOX_STATE'] = folder
+        return claim
+    if folders:
+        raise RuntimeError(f'more workers than sandboxes: {folders}')
+    return None
+
+
+_claim = _claim_sandbox()
 
 
 @dataclasses.dataclass(frozen=True)

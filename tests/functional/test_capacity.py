@@ -192,6 +192,13 @@ class TestNova(TestCase):
         self.assertIn('VCPU:65 is free on gpu3', note)
         self.assertEqual(0, self.launch(flavor, 1))
 
+    def test_pinned_cpus_of_hosts_without_any_set_apart(self):
+        flavor = self.flavor('--vgpu', '--property', 'hw:cpu_policy=dedicated')
+        row = self.listed(flavor)
+        self.assertEqual('unknown', row['Fits'])
+        self.assertIn('has no PCPU', row['Blocked By'])
+        self.assertEqual(1, self.launch(flavor, 1))
+
     def test_host_that_takes_none(self):
         flavor = self.flavor('--alias', 'v100')
         given = ('--resource-class', f'v100={V100}')

@@ -16,6 +16,7 @@
 flavors) and the helpers below to add hosts, servers, migrations and so on.
 """
 
+from collections.abc import Sequence
 import json
 import re
 from typing import Any
@@ -44,7 +45,8 @@ class TestCase(fake_flavors.TestCase):
         self.cloud.get(
             re.compile(
                 re.escape(base.COMPUTE)
-                + '/(os-hypervisors|servers|os-migrations|os-aggregates)'
+                + '/(os-hypervisors|os-services|servers|os-migrations'
+                '|os-aggregates)'
             ),
             text=self._answer,
         )
@@ -193,12 +195,16 @@ class TestCase(fake_flavors.TestCase):
         parts = path.strip('/').split('/')
         if parts == ['os-hypervisors', 'detail']:
             return json.dumps({'hypervisors': self.hypervisors})
+        if parts == ['os-services']:
+            return json.dumps({'services': self._asked_services(asked)})
         if parts == ['os-aggregates']:
             return json.dumps({'aggregates': self.aggregates})
         if parts == ['os-migrations']:
             return json.dumps({'migrations': self._asked_migrations(asked)})
         if parts == ['servers', 'detail']:
-            return json.dumps({'servers': self._asked_servers(asked)})
+            statuses = parse.parse_qs(url.query).get('status', ())
+            found = self._asked_servers(asked, statuses)
+            return json.dumps({'servers': found})
         if len(parts) == 2 and parts[1] in self.servers:
             return json.dumps({'server': self.servers[parts[1]]})
         if 'os-instance-actions' in parts and parts[1] in self.servers:
@@ -206,6 +212,13 @@ class TestCase(fake_flavors.TestCase):
         context.status_code = 404
         message = f'{parts[-1]} could not be found.'
         return json.dumps({'itemNotFound': {'code': 404, 'message': message}})
+
+    def _asked_services(self, asked: dict[str, str]) -> list[Any]:
+        return [
+            found['service'] | {'state': found['state']}
+            for found in self.hypervisors
+            if asked['host'] == found['service']['host']
+        ]
 
     def _asked_actions(self, server: str, request: list[str]) -> str:
         actions = self.actions.get(server, [])
@@ -222,12 +235,14 @@ class TestCase(fake_flavors.TestCase):
             and asked.get('instance_uuid') in (None, record['instance_uuid'])
         ]
 
-    def _asked_servers(self, asked: dict[str, str]) -> list[Any]:
+    def _asked_servers(
+        self, asked: dict[str, str], statuses: Sequence[str]
+    ) -> list[Any]:
         names = {f['id']: f['name'] for f in self.nova.flavors.values()}
         found = [
             server
             for server in self.servers.values()
-            if asked.get('status') in (None, server['status'])
+            if (not statuses or server['status'] in statuses)
             and asked.get('host') in (None, server['OS-EXT-SRV-ATTR:host'])
             and asked.get('project_id') in (None, server['tenant_id'])
             and (

@@ -12,6 +12,9 @@
 
 """What all commands have of their bases."""
 
+import gc
+from unittest import mock
+
 from keystoneauth1 import exceptions
 import requests
 import requests_mock
@@ -63,3 +66,19 @@ class TestOneLine(base.TestCase):
         line = self.fails('gpu', 'inventory', 'list')
         self.assertEqual(1, len(line.splitlines()), line)
         self.assertIn('placement', line)
+
+
+class TestEnd(base.TestCase):
+    def test_no_last_search_for_garbage(self):
+        self.cloud.get(
+            f'{base.PLACEMENT}/resource_providers',
+            json={'resource_providers': []},
+        )
+        self.cloud.get(
+            f'{base.PLACEMENT}/allocation_candidates',
+            json={'allocation_requests': [], 'provider_summaries': {}},
+        )
+        with mock.patch('atexit.register', autospec=True) as register:
+            self.ok('gpu', 'inventory', 'list')
+        self.assertIn(mock.call(gc.freeze), register.mock_calls)
+        self.assertEqual(0, gc.get_freeze_count())

@@ -14,6 +14,7 @@
 
 import os
 import shutil
+from typing import Any
 
 from services import common
 from services import sqlite
@@ -41,6 +42,20 @@ def options(spec: common.Spec) -> common.Options:
     }
 
 
+def _keeping_input(application: Any) -> Any:
+    """Keep Glance from closing what an image was read from.
+
+    The server would close its connection's end with it, and answer 500 to
+    the next request on that connection.
+    """
+
+    def call(environ: dict[str, Any], start_response: Any) -> Any:
+        environ['wsgi.input'].close = lambda: None
+        return application(environ, start_response)
+
+    return call
+
+
 def main() -> None:
     """Start Glance."""
     spec = common.load()
@@ -55,7 +70,7 @@ def main() -> None:
     sqlite.prepare()
     from glance.wsgi import api
 
-    common.serve(spec, 'image', api.application)
+    common.serve(spec, 'image', _keeping_input(api.application))
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ above them are Nova's own.
 """
 
 from collections.abc import Mapping
+import io
 import pathlib
 import re
 from typing import Any
@@ -212,4 +213,5 @@ def _snapshot(
         'container_format': 'bare',
         'properties': {},
     }
-    driver._image_api.update(context, image_id, metadata, b'sandbox')
+    content = io.BytesIO(b'sandbox')
+    driver._image_api.update(context, image_id, metadata, content)

@@ -14,6 +14,7 @@ from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import placement
+from osc_gpu.cloud import servers
 from tests.unit.cloud import wire
 from tests.unit import fake_cloud
 
@@ -47,11 +48,40 @@ class TestRead(TestCase):
         self.assertEqual(
             [
                 'GET /servers/detail?flavor=id-g1&status=ACTIVE'
+                '&status=SHUTOFF&status=PAUSED&status=SUSPENDED'
+                '&status=RESCUE&status=VERIFY_RESIZE'
                 '&all_tenants=True&limit=3',
                 f'GET /allocations/{server}',
             ],
             self.requests,
         )
+
+    def test_servers_that_tell_nothing(self):
+        root = self.add_host('gpu1')
+        cards = self.add_cards(root, 2)
+        (other,) = self.add_cards(self.add_host('gpu2'), 1, V100)
+        specs = {'pci_passthrough:alias': 'a100:1'}
+        self.nova.add('g1', specs)
+        for number in range(alias_classes.MOST_SERVERS):
+            self.add_server(f'failed{number}', specs, status='ERROR')
+        # It already holds what the flavor that it gets asks for.
+        self.add_server('moved', specs, (other, {V100: 1}), status='RESIZE')
+        self.assertEqual({}, self.learn())
+        self.add_server('off', specs, (cards[0], {A100: 1}), status='SHUTOFF')
+        self.assertEqual({'a100': frozenset([A100])}, self.learn())
+
+    def test_those_that_run_come_first(self):
+        root = self.add_host('gpu1')
+        cards = self.add_cards(root, 1)
+        specs = {'pci_passthrough:alias': 'a100:1'}
+        for number in range(alias_classes.MOST_SERVERS + 1):
+            self.add_server(f'off{number}', specs, status='SHUTOFF')
+        on = self.add_server('on', specs, (cards[0], {A100: 1}))
+        found = servers.read_all(self.conn)
+        del self.cloud.request_history[:]
+        samples = alias_classes.sample(self.conn, found, at_once=1)
+        self.assertEqual(alias_classes.MOST_SERVERS, len(samples))
+        self.assertEqual(f'GET /allocations/{on}', self.requests[0])
 
     def test_nobody_runs(self):
         self.nova.add('g1', {'pci_passthrough:alias': 'a100:1'})

@@ -317,6 +317,23 @@ class TestJudge(TestCase):
         full = self.judge({'resources:VGPU': '1'}, vcpus=17)
         self.assertEqual(0, full.fits)
 
+    def test_pinned_cpus(self):
+        specs = {'resources:VGPU': '1', 'hw:cpu_policy': 'dedicated'}
+        self.host('gpu1', ({'VGPU': 4},))
+        verdict = self.judge(specs, vcpus=2)
+        self.assertIsNone(verdict.fits)
+        self.assertIn('host gpu1 has no PCPU', verdict.why)
+        self.assertEqual(0, self.judge(specs, ram=16385).fits)
+        # Asked for by the class, there is nothing instead of it.
+        asked = {'resources:VGPU': '1', 'resources:PCPU': '2'}
+        self.assertEqual(0, self.judge(asked).fits)
+        self.hosts[0].providers[0].resources.pop('DISK_GB')
+        self.assertIsNone(self.judge(specs, vcpus=2).fits)
+        self.hosts.clear()
+        self.host('gpu2', ({'VGPU': 4},), PCPU=5)
+        self.assertEqual(2, self.judge(specs, vcpus=2).fits)
+        self.assertEqual(0, self.judge(specs, vcpus=6).fits)
+
     def test_hosts_that_were_not_read(self):
         self.host('gpu1', ({'VGPU': 4},))
         wanted = request({'resources:VGPU': '1'})

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import dataclasses
 import unittest
 
 import hypothesis
@@ -76,9 +77,17 @@ class TestCase(unittest.TestCase):
     def check(self, specs, also=(), **more):
         flavor = spec_checks.make(specs, **more)
         facts = flavor_facts.Facts(
-            capacity_hosts.Cloud(self.hosts, {}, self.classes),
+            capacity_hosts.Cloud(
+                tuple(
+                    dataclasses.replace(
+                        host, numa_nodes=self.numa_nodes.get(host.name, 0)
+                    )
+                    for host in self.hosts
+                ),
+                {},
+                self.classes,
+            ),
             self.probes,
-            self.numa_nodes,
             self.is_whole,
             self.elsewhere,
             self.elsewhere,
@@ -373,7 +382,7 @@ class TestFit(TestCase):
 
 
 class TestNuma(TestCase):
-    numa_nodes = {'uuid-gpu1': 2, 'uuid-vgpu1': 2}
+    numa_nodes = {'gpu1': 2, 'vgpu1': 2}
 
     def test_topology(self):
         for key, value in (
@@ -414,7 +423,7 @@ class TestNuma(TestCase):
         self.assert_clean({'resources:VGPU': '1', 'hw:numa_nodes': '1'})
 
     def test_one_node(self):
-        self.numa_nodes = {'uuid-gpu1': 1, 'uuid-vgpu1': 2}
+        self.numa_nodes = {'gpu1': 1, 'vgpu1': 2}
         self.assert_clean({KEY: 'a100:2'})
 
     def test_hosts_of_another_class(self):
@@ -422,7 +431,7 @@ class TestNuma(TestCase):
         self.classes = {'v100': {V100}}
         self.assert_clean({KEY: 'v100:2'})
         self.assert_clean({KEY: 'any:2'})
-        self.numa_nodes = {'uuid-gpu1': 2, 'uuid-gpu2': 2}
+        self.numa_nodes = {'gpu1': 2, 'gpu2': 2}
         self.assert_found(
             'warning',
             'numa-policy',
@@ -435,7 +444,7 @@ class TestNuma(TestCase):
 
 
 class TestHostile(TestCase):
-    numa_nodes = {'uuid-gpu1': 2}
+    numa_nodes = {'gpu1': 2}
     keys = strategies.sampled_from(
         [
             KEY,

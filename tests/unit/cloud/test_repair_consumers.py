@@ -31,6 +31,7 @@ class TestCase(fake_cloud.TestCase, wire.TestCase):
         super().setUp()
         self.root = self.add_host('gpu1')
         self.cards = self.add_cards(self.root, 4)
+        self.homes = {'gpu1': [self.root, *self.cards]}
 
     def stranger(self, consumer: str = STRANGER, card: int = 0) -> str:
         self.placement.hold(consumer, self.cards[card], **{A100: 1})
@@ -45,14 +46,16 @@ class TestCase(fake_cloud.TestCase, wire.TestCase):
         return found, self.stranger(migration, 2)
 
     def remove(self, **servers: str) -> dict[str, str]:
-        found = repair_consumers.remove(self.conn, servers)
+        found = repair_consumers.remove(self.conn, servers, self.homes)
         return {c: outcome.text for c, outcome in found.items()}
 
     def is_kept(self, consumer: str) -> bool:
         return consumer in self.placement.allocations
 
     def keeps(self, words: str, consumer: str, server: str = '') -> None:
-        found = repair_consumers.remove(self.conn, {consumer: server})
+        found = repair_consumers.remove(
+            self.conn, {consumer: server}, self.homes
+        )
         self.assertFalse(found[consumer].is_done)
         self.assertIn(words, found[consumer].text)
         self.assertTrue(self.is_kept(consumer))
@@ -75,12 +78,24 @@ class TestOrphan(TestCase):
         self.assertEqual(f'GET /allocations/{STRANGER}', self.requests[0])
         self.assertEqual(
             sorted(f'GET /os-migrations?status={s}' for s in statuses),
-            sorted(line.replace('+', ' ') for line in self.requests[1:-2]),
+            sorted(line.replace('+', ' ') for line in self.requests[1:-4]),
         )
         self.assertEqual(
-            [f'GET /servers/{STRANGER}', f'PUT /allocations/{STRANGER}'],
-            self.requests[-2:],
+            [
+                f'GET /servers/{STRANGER}',
+                f'GET /servers/detail?uuid={STRANGER}&all_tenants=True',
+                f'GET /allocations/{STRANGER}',
+                f'PUT /allocations/{STRANGER}',
+            ],
+            self.requests[-4:],
         )
+
+    def test_shown_in_lists_only(self) -> None:
+        server = self.add_server('s1', {}, (self.cards[0], {A100: 1}))
+        self.cloud.get(
+            f'{base.COMPUTE}/servers/{server}', status_code=404, json={}
+        )
+        self.keeps('it is a server', server)
 
     def test_of_a_server_that_is_gone(self) -> None:
         consumer = self.stranger()
@@ -161,10 +176,19 @@ class TestLeaked(TestCase):
     def test_server_has_nothing_else(self) -> None:
         server, migration = self.moved('error')
         del self.placement.allocations[server]
-        self.keeps('its server holds nothing else', migration, server)
+        self.keeps(
+            'its server holds nothing else on its host', migration, server
+        )
         self.servers[server]['status'] = 'SHELVED_OFFLOADED'
         self.remove(**{migration: server})
         self.assertFalse(self.is_kept(migration))
+
+    def test_server_has_nothing_on_its_host(self) -> None:
+        """Its migration failed to give back what it took there."""
+        other = self.add_host('gpu2')
+        server, migration = self.moved('error')
+        self.placement.allocations[server] = {other: {'VCPU': 1}}
+        self.keeps('nothing else on its host', migration, server)
 
     def test_begins_something(self) -> None:
         server, migration = self.moved('finished')

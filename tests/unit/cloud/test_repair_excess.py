@@ -229,13 +229,14 @@ class TestMend(TestCase):
             f'GET /servers/{server}',
             f'GET /os-migrations?instance_uuid={server}',
         ]
+        up = 'GET /os-services?binary=nova-compute&host=gpu1'
         self.assertEqual(
             [
                 'GET /resource_providers',
                 'GET /os-hypervisors/detail',
-                held, held, *idle, f'PUT /allocations/{server}',
+                held, held, *idle, up, held, f'PUT /allocations/{server}',
                 held,
-                held, *idle,
+                held, up, *idle,
             ],
             self.requests,
         )  # fmt: skip
@@ -402,6 +403,82 @@ class TestMeanwhile(TestCase):
         self.events[4.0] = take
         self.assertIn('somebody else', self.mend(case(server))[server])
         self.assertEqual([1], self.cards_of(server))
+
+    def test_resized_to_fewer(self) -> None:
+        """Another host, and less: what was dropped is none of its."""
+        server = self.server('s1', 0, 1)
+        elsewhere = self.add_host('gpu2')
+        card, _other = self.add_cards(elsewhere, 2, OTHER)
+        self.used.clear()
+
+        def resize() -> None:
+            self.servers[server] |= {
+                'OS-EXT-SRV-ATTR:host': 'gpu2',
+                'flavor': {'extra_specs': {'pci_passthrough:alias': 'b:1'}},
+            }
+            self.placement.allocations[server] = {card: {OTHER: 1}}
+
+        self.events[4.0] = resize
+        self.assertIn('moved or resized', self.mend(case(server))[server])
+        self.assertEqual(
+            {card: {OTHER: 1}}, self.placement.allocations[server]
+        )
+
+    def test_moved(self) -> None:
+        """To where Nova doubles again: that is another matter."""
+        server = self.server('s1', 0, 1)
+        cards = self.add_cards(self.add_host('gpu2'), 2)
+        self.used.clear()
+
+        def move() -> None:
+            self.servers[server]['OS-EXT-SRV-ATTR:host'] = 'gpu2'
+            held = {card: {A100: 1} for card in cards}
+            self.placement.allocations[server] = held
+            self.placement.touch(server)
+
+        self.events[4.0] = move
+        self.assertIn('moved or resized', self.mend(case(server))[server])
+        self.assertEqual(set(cards), set(self.placement.allocations[server]))
+
+    def test_host_goes_down(self) -> None:
+        """Then that nothing is added back does not tell anything."""
+        server = self.server('s1', 1, 0)
+        self.used.clear()
+
+        def die() -> None:
+            self.hypervisors[0]['state'] = 'down'
+
+        self.events[4.0] = die
+        self.assertIn('gpu1 went down', self.mend(case(server))[server])
+        self.assertEqual([0, 1], self.cards_of(server))
+
+    def test_all_of_a_part_is_put_back(self) -> None:
+        (card,) = self.add_cards(self.add_host('gpu2'), 1, OTHER, stock=8)
+        server = self.server('s1', 0)
+        self.placement.hold(server, card, **{OTHER: 3})
+
+        def die() -> None:
+            for hypervisor in self.hypervisors:
+                hypervisor['state'] = 'down'
+
+        self.events[4.0] = die
+        self.mend(case(server, **{A100: 1, OTHER: 1}))
+        self.assertEqual({OTHER: 3}, self.placement.allocations[server][card])
+
+    def test_same_generation(self) -> None:
+        """A migration makes new allocations, whose generation is as old."""
+        server = self.server('s1', 0, 1)
+        (card,) = self.add_cards(self.add_host('gpu2'), 1)
+        read = repair_writing.read_idle
+
+        def migrate(*args: Any) -> Any:
+            found = read(*args)
+            self.placement.allocations[server] = {card: {A100: 1}}
+            return found
+
+        with mock.patch.object(repair_writing, 'read_idle', migrate):
+            self.mend(case(server))
+        self.assertEqual([], self.writes)
 
 
 class TestRefused(TestCase):

@@ -177,7 +177,6 @@ class TestRefused(base.TestCase):
     def test_fine(self):
         for specs in (
             {'pci_passthrough:alias': 'a:1, b:2'},
-            {'pci_passthrough:alias': ''},
             {'resources1:VGPU': '1'},
             {
                 'resources1:VGPU': '1',
@@ -191,7 +190,7 @@ class TestRefused(base.TestCase):
                 self.assertEqual('', read(specs).refused)
 
     def test_alias(self):
-        for value in ('a', 'a:b', 'a:1,', ',a:1', 'a:1:2', ' '):
+        for value in ('', 'a', 'a:b', 'a:1,', ',a:1', 'a:1:2', ' '):
             with self.subTest(value):
                 self.assertEqual(
                     'malformed pci_passthrough:alias',

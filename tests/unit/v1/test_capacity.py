@@ -122,6 +122,22 @@ class TestList(TestCase):
             self.fails('gpu', 'capacity', 'list', '--host', 'gpu3'),
         )
 
+    def test_malformed_alias(self):
+        self.add_vgpus(self.one, 3)
+        self.nova.add('bad', {ALIAS: 'a'})
+        self.nova.add('none', {ALIAS: 'a:0'})
+        (row,) = self.list()
+        self.assertEqual(
+            ['bad', '', 0, 0, 0, f'malformed {ALIAS}'], list(row.values())
+        )
+        (row,) = self.list('--flavor', 'bad')
+        self.assertEqual('bad', row['Flavor'])
+        self.assertEqual(f'malformed {ALIAS}', self.show('bad')['blocked_by'])
+        self.assertIn(
+            'none requests no GPU',
+            self.fails('gpu', 'capacity', 'list', '--flavor', 'none'),
+        )
+
     def test_class(self):
         self.add_vgpus(self.one, 3)
         self.add_vgpus(self.two, 4, resource_class='CUSTOM_BIG')
@@ -156,6 +172,16 @@ class TestList(TestCase):
         )
         self.assertEqual(3, row['Fits'])
         self.assertEqual([], self.list('--resource-class', V100))
+
+    def test_sorted_by_a_number_that_is_not_known(self):
+        self.add_vgpus(self.one, 4, 6)
+        self.nova.add('b1', {ALIAS: 'a:1'})
+        self.nova.add('c1', {'resources:VGPU': '1'}, ram=1)
+        self.nova.add('a11', {'resources:VGPU': '11'})
+        rows = self.list('--sort-column', 'Fits')
+        self.assertEqual(['unknown', 0, 10], [row['Fits'] for row in rows])
+        rows = self.list('--sort-column', 'Fits', '--sort-descending')
+        self.assertEqual([10, 0, 'unknown'], [row['Fits'] for row in rows])
 
     def test_what_is_assumed_and_what_lies_scattered(self):
         self.add_cards(self.one, 2)
@@ -221,9 +247,23 @@ class TestShow(TestCase):
         for line in (
             f'gpu1: 2 ({A100})',
             'gpu2: 0 (down)',
+            f'without {A100}: 8 on 1 host ',
             'without down: 4 on 2 hosts',
         ):
             self.assertIn(line, result.stdout)
+
+    def test_host_of_which_it_is_not_known(self):
+        self.add_vgpus(self.one, 2)
+        self.nova.add(
+            'p1', {'resources:VGPU': '1', 'hw:cpu_policy': 'dedicated'}
+        )
+        shown = self.show('p1')
+        self.assertEqual('unknown', shown['fits'])
+        self.assertIn('host gpu1 has no PCPU', shown['blocked_by'])
+        self.assertEqual(
+            [{'host': 'gpu1', 'fits': 'unknown', 'limit': ['PCPU']}],
+            shown['hosts'],
+        )
 
     def test_learned_from_another_flavor(self):
         cards = self.add_cards(self.one, 4)

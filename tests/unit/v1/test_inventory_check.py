@@ -83,6 +83,8 @@ class TestCheckInventory(fake_cloud.TestCase):
                 1,
                 'No resource provider has CUSTOM_X',
             ),
+            (('--project', ''), 1, '--project is empty'),
+            (('--host', ''), 2, 'argument --host: is empty'),
             (('--resource-class', 'x y'), 2, "'x y'"),
             (('--resize-age', '-1'), 2, '--resize-age'),
             (('--resize-age', 'old'), 2, "'old'"),

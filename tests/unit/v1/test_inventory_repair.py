@@ -135,6 +135,22 @@ class TestRepair(TestCase):
         )
         self.assertEqual([], self.writes)
 
+    def test_excess_of_what_nova_does_not_pass_through(self) -> None:
+        """Asked of Placement alone: Nova would add nothing back."""
+        specs = {f'resources:{A100}': '1'}
+        self.nova.add('g2', specs)
+        server = self.add_server(
+            'other',
+            specs,
+            (self.root, {'VCPU': 2}),
+            (self.cards[1], {A100: 1}),
+            (self.cards[2], {A100: 1}),
+            host='gpu1',
+        )
+        found = self.check('--repair', '--yes', status=1)
+        self.assertNotIn('drop', found['excess', server])
+        self.assertEqual([], self.writes)
+
     def test_all_at_once(self) -> None:
         self.double()
         self.orphan()

@@ -125,6 +125,8 @@ class TestListUsage(UsageTestCase):
         self.refuse(
             f'{base.AUTH_URL}/projects/nope', 404, 'Could not find nope.'
         )
+        line = self.fails('gpu', 'usage', 'list', '--project', '')
+        self.assertIn('--project is empty', line)
         line = self.fails('gpu', 'usage', 'list', '--project', 'nope')
         self.assertIn('nope', line)
         self.assertEqual(1, len(line.splitlines()))

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
+import logging
 import re
 from typing import Any
 from typing import NamedTuple
@@ -163,7 +164,7 @@ def read_names(conn: connection.Connection) -> Mapping[str, Provider]:
 
     One request; traits and resources are not read.
     """
-    return _by_uuid(_get(conn, '/resource_providers', '1.14', log=False))
+    return _by_uuid(_get(conn, '/resource_providers', '1.14'))
 
 
 def read_consumers(
@@ -306,14 +307,13 @@ def _get(
     conn: connection.Connection,
     path: str,
     microversion: str,
-    *,
-    log: bool = True,
     **params: str,
 ) -> Any:
-    # To log an answer keystoneauth decodes it once more, whether or not
-    # anybody reads the log: not where it is megabytes.
     response = conn.placement.get(
-        path, params=params, microversion=microversion, log=log
+        path,
+        params=params,
+        microversion=microversion,
+        log=_is_debugged(),
     )
     exceptions.raise_from_response(response)
     try:
@@ -322,6 +322,16 @@ def _get(
         raise exceptions.SDKException(
             _("Placement did not answer GET %s with JSON.") % path
         ) from exc
+
+
+def _is_debugged() -> bool:
+    """Say whether anybody reads what keystoneauth logs.
+
+    It decodes an answer once more to log it, read or not, and that may be
+    megabytes. The shell has loggers log all and handlers choose.
+    """
+    handlers = logging.getLogger().handlers
+    return any(handler.level <= logging.DEBUG for handler in handlers)
 
 
 def _get_if_there(
@@ -363,7 +373,6 @@ def _read_summaries(
         conn,
         '/allocation_candidates',
         '1.31',
-        log=False,
         resources=f'{resource_class}:1',
         **narrowed,
     )

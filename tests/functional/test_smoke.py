@@ -15,7 +15,11 @@
 Short enough for every release of OpenStack.
 """
 
+import uuid
+
 from tests.functional import base
+
+A100 = 'CUSTOM_PCI_10DE_20B5'
 
 
 class TestMainJob(base.TestCase):
@@ -138,6 +142,70 @@ class TestMainJob(base.TestCase):
         self.assertIn('nonsense', line)
         names = [f.name for f in self.admin.compute.flavors(is_public=None)]
         self.assertNotIn(name, names)
+
+
+class TestWhatIsTrue(base.TestCase):
+    """What is learned, counted, checked and repaired."""
+
+    def test_alias_capacity_and_usage(self):
+        undefined = self.make_flavor('--alias', 'nope')
+        flavor = self.make_flavor('--alias', 'a100')
+        server = self.make_server(flavor)
+        rows = {row['Name']: row for row in self.table('gpu', 'alias', 'list')}
+        self.assertEqual('no', rows['nope']['Defined'])
+        self.assertEqual(
+            ('yes', [A100]),
+            (rows['a100']['Defined'], rows['a100']['Resource Class']),
+        )
+        found = self.openstack(
+            'gpu', 'flavor', 'check', undefined, flavor, '-f', 'json'
+        )
+        self.assertEqual(1, found.status, found)
+        self.assertEqual(
+            [(undefined, 'undefined-alias')],
+            [(row['Flavor'], row['Check']) for row in found.json],
+        )
+
+        (row,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
+        # Cards are all that a server so small is short of.
+        self.assertEqual(self.free_cards(), row['Fits'])
+        shown = self.table('gpu', 'usage', 'show', user='member')
+        usages = self.placement(f'/usages?project_id={server["project_id"]}')
+        held = sum(used.get(A100, 0) for used in usages['usages'].values())
+        self.assertEqual(held, shown['used'][A100])
+
+    def free_cards(self):
+        listed = self.placement(f'/resource_providers?resources={A100}:1')
+        return len(listed['resource_providers'])
+
+    def test_orphan_is_repaired(self):
+        self.make_server(self.make_flavor('--alias', 'a100'))
+        check = ('gpu', 'inventory', 'check', '--resource-class', A100)
+        self.assertEqual([], self.table(*check))
+        listed = self.placement(f'/resource_providers?resources={A100}:1')
+        card = listed['resource_providers'][0]['uuid']
+        consumer = str(uuid.uuid4())
+        answer = self.admin.placement.put(
+            f'/allocations/{consumer}',
+            json={
+                'allocations': {card: {'resources': {A100: 1}}},
+                'consumer_generation': None,
+                'project_id': 'p' * 32,
+                'user_id': 'u' * 32,
+            },
+            microversion='1.37',
+        )
+        self.assertEqual(204, answer.status_code, answer.text)
+        found = self.openstack(*check, '-f', 'json')
+        self.assertEqual(1, found.status, found)
+        self.assertEqual(
+            [('orphan', consumer)],
+            [(row['Check'], row['Subject']) for row in found.json],
+        )
+        (row,) = self.table(*check, '--repair', '--yes')
+        self.assertEqual('removed', row['Repair'])
+        self.assertEqual({}, self.allocations(consumer))
+        self.assertEqual([], self.table(*check))
 
 
 def _numbers(row):

@@ -31,6 +31,7 @@ from osc_lib import exceptions
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
 
@@ -77,17 +78,13 @@ def find_image(conn: connection.Connection) -> str | None:
 
     One request. Images of size 0 are only block device mappings.
     """
-    response = conn.image.get(
-        '/images',
-        params={
-            'status': 'active',
-            'size_min': '1',
-            'sort': 'size:asc',
-            'limit': '1',
-        },
-    )
-    sdk_exceptions.raise_from_response(response)
-    found = response.json()['images']
+    query = {
+        'status': 'active',
+        'size_min': '1',
+        'sort': 'size:asc',
+        'limit': '1',
+    }
+    found = rest.get(conn.image, '/images', params=query)['images']
     return str(found[0]['id']) if found else None
 
 

@@ -19,6 +19,8 @@ from openstack import connection
 from openstack import exceptions
 import requests
 
+from osc_gpu.cloud import rest
+
 #: From here on Placement says of what type a consumer is.
 MICROVERSION = '1.38'
 
@@ -52,11 +54,7 @@ class Allocations:
 
 def read(conn: connection.Connection, consumer: str) -> Allocations:
     """Read what a server, a migration or another consumer holds."""
-    response = conn.placement.get(
-        f'/allocations/{consumer}', microversion=MICROVERSION
-    )
-    exceptions.raise_from_response(response)
-    body = response.json()
+    body = rest.get(conn.placement, f'/allocations/{consumer}', MICROVERSION)
     kind = body.get('consumer_type') or ''
     return Allocations(
         consumer=consumer,

@@ -27,6 +27,7 @@ from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import allocations
 from osc_gpu.cloud import findings
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import placement
@@ -123,15 +124,6 @@ class Problem(findings.Finding):
 
 
 @dataclasses.dataclass(frozen=True)
-class Aggregate:
-    """A host aggregate; hosts are those of compute services."""
-
-    name: str
-    hosts: tuple[str, ...]
-    is_zone: bool
-
-
-@dataclasses.dataclass(frozen=True)
 class Snapshot:
     """A cloud as it was read.
 
@@ -149,7 +141,7 @@ class Snapshot:
     servers: Mapping[str, _Server]
     records: tuple[migration_records.MigrationRecord, ...] = ()
     flavors: tuple[_Flavor, ...] = ()
-    aggregates: tuple[Aggregate, ...] = ()
+    aggregates: tuple[host_aggregates.Aggregate, ...] = ()
     held: Mapping[str, allocations.Allocations] = dataclasses.field(
         default_factory=dict
     )

@@ -29,10 +29,12 @@ from osc_gpu.cloud import audit_migrations
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import provider_names
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -119,7 +121,7 @@ def _read_lists(
         lambda: hypervisors.read(conn),
         lambda: servers.read_all(conn, also, all_tenants='True'),
         lambda: flavors.list_flavors(conn),
-        lambda: _read_aggregates(conn),
+        lambda: host_aggregates.read(conn),
     ]
     known, found, offered, aggregates = side_by_side.each(
         lambda call: call(), lists, options.at_once
@@ -143,21 +145,6 @@ def _read_lists(
 def _now() -> str:
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     return now.isoformat(timespec='seconds')
-
-
-def _read_aggregates(
-    conn: connection.Connection,
-) -> tuple[audit_model.Aggregate, ...]:
-    response = conn.compute.get('/os-aggregates', microversion='2.53')
-    sdk_exceptions.raise_from_response(response)
-    return tuple(
-        audit_model.Aggregate(
-            name=found['name'],
-            hosts=tuple(sorted(found.get('hosts') or ())),
-            is_zone=bool(found.get('availability_zone')),
-        )
-        for found in response.json()['aggregates']
-    )
 
 
 def _expected_consumers(
@@ -325,13 +312,14 @@ def _read_began(
     path = f'/servers/{record.server_id}/os-instance-actions'
     actions = [
         action
-        for action in _get(conn, path)['instanceActions']
+        for action in rest.get(conn.compute, path, _ACTIONS)['instanceActions']
         if action['action'] in ('migrate', 'resize')
     ]
     if not actions:
         return False
     nearest = min(actions, key=lambda a: _apart(a['start_time'], record))
-    action = _get(conn, f'{path}/{nearest["request_id"]}')['instanceAction']
+    path = f'{path}/{nearest["request_id"]}'
+    action = rest.get(conn.compute, path, _ACTIONS)['instanceAction']
     return any(
         event['event'] == _SOURCE_BEGAN for event in action.get('events') or ()
     )
@@ -343,12 +331,6 @@ def _apart(
     moments = (time, record.created_at)
     began, made = (datetime.datetime.fromisoformat(m) for m in moments)
     return abs(began - made)
-
-
-def _get(conn: connection.Connection, path: str) -> Any:
-    response = conn.compute.get(path, microversion=_ACTIONS)
-    sdk_exceptions.raise_from_response(response)
-    return response.json()
 
 
 def _read_inventories_again(

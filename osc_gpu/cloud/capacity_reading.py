@@ -16,7 +16,6 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
-from typing import Any
 from typing import NamedTuple
 
 from openstack import connection
@@ -30,10 +29,12 @@ from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import provider_names
 from osc_gpu.cloud import resource_request
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
 
 _Amount = tuple[str, int]
@@ -174,12 +175,10 @@ def _read_metadata(
     """Read the metadata of aggregates by compute service, if it matters."""
     if not any(request.aggregates for request in requests):
         return {}
-    response = conn.compute.get('/os-aggregates', microversion='2.1')
-    exceptions.raise_from_response(response)
     by_host: dict[str, list[Mapping[str, str]]] = {}
-    for aggregate in response.json()['aggregates']:
-        for host in aggregate['hosts']:
-            by_host.setdefault(host, []).append(aggregate['metadata'])
+    for aggregate in host_aggregates.read(conn):
+        for host in aggregate.hosts:
+            by_host.setdefault(host, []).append(aggregate.metadata)
     return {h: aggregate_specs.values(held) for h, held in by_host.items()}
 
 
@@ -193,17 +192,17 @@ def _read_giving(
     """
 
     def ask(amount: _Amount) -> tuple[_Amount, _Uuids]:
-        response = conn.placement.get(
-            '/resource_providers',
-            params={'resources': f'{amount[0]}:{amount[1]}'},
-            microversion=_HAVING,
-        )
-        if response.status_code == 400:
+        query = {'resources': f'{amount[0]}:{amount[1]}'}
+        try:
+            found = rest.get(
+                conn.placement, '/resource_providers', _HAVING, query
+            )
+        except exceptions.BadRequestException:
             # So Placement answers to a class that it does not know.
             return amount, frozenset()
-        exceptions.raise_from_response(response)
-        listed: Any = response.json()['resource_providers']
-        return amount, frozenset(provider['uuid'] for provider in listed)
+        return amount, frozenset(
+            p['uuid'] for p in found['resource_providers']
+        )
 
     return dict(side_by_side.each(ask, amounts, at_once))
 

@@ -38,6 +38,7 @@ from osc_gpu.cloud import flavors
 from osc_gpu.cloud import hidden_trees
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_request
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
 
@@ -243,12 +244,10 @@ def _look_again(
 
 
 def _is_class(conn: connection.Connection, name: str) -> bool:
-    response = conn.placement.get(
-        f'/resource_classes/{name}', microversion='1.2'
-    )
-    if response.status_code == 404:
+    try:
+        rest.get(conn.placement, f'/resource_classes/{name}', '1.2')
+    except sdk_exceptions.NotFoundException:
         return False
-    sdk_exceptions.raise_from_response(response)
     return True
 
 
@@ -256,12 +255,9 @@ def _has_carrier(conn: connection.Connection, trait: str) -> bool:
     """Say whether any provider has a trait; Placement refuses unknown ones."""
     if not re.fullmatch('[A-Z0-9_]+', trait):
         return False
-    response = conn.placement.get(
-        '/resource_providers',
-        params={'required': trait},
-        microversion='1.18',
-    )
-    if response.status_code == 400:
+    query = {'required': trait}
+    try:
+        found = rest.get(conn.placement, '/resource_providers', '1.18', query)
+    except sdk_exceptions.BadRequestException:
         return False
-    sdk_exceptions.raise_from_response(response)
-    return bool(response.json()['resource_providers'])
+    return bool(found['resource_providers'])

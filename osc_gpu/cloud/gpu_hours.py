@@ -28,9 +28,9 @@ from typing import NamedTuple
 from urllib import parse
 
 from openstack import connection
-from openstack import exceptions
 
 from osc_gpu.cloud import extra_specs
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
@@ -136,11 +136,7 @@ def read(
         params['detailed'] = '1'
     found: list[ServerHours] = []
     while True:
-        response = conn.compute.get(
-            path, params=params, microversion=MICROVERSION
-        )
-        exceptions.raise_from_response(response)
-        body = response.json()
+        body = rest.get(conn.compute, path, MICROVERSION, params)
         page = list(_hours(body[name]))
         found += page
         marker = _next_marker(body.get(f'{name}_links') or ())
@@ -172,35 +168,40 @@ def _next_marker(links: Iterable[Mapping[str, str]]) -> str | None:
 
 def read_requests(
     conn: connection.Connection,
-    hours: Iterable[ServerHours],
-    known: Mapping[str, servers.GpuServer],
-    period: Period,
+    existing: Iterable[servers.GpuServer],
+    period: Period | None,
     also: Collection[str] = (),
     project_id: str | None = None,
     *,
     all_projects: bool = False,
 ) -> tuple[GpuHours, ...]:
-    """Find what GPUs the servers requested; those without one are left out.
+    """Read for how long what GPUs were had; no request without a period.
 
-    No request if all servers are known; else one per 1000 deleted ones, which
-    Nova keeps until its database is purged, with their flavors. A warning
-    counts servers that cannot be found.
+    One request per 1000 servers in the period, and if one of them does not
+    exist any more, one per 1000 deleted ones, which Nova keeps until its
+    database is purged, with their flavors. A warning counts servers that
+    cannot be found.
 
-    :param known: the servers that exist, by ID
+    :param existing: the servers that exist, also those without a GPU
     :param also: resource classes that the user says are GPUs too
+    :param project_id: only this project's
+    :param all_projects: those of other projects, too
     """
-    hours = [found for found in hours if found.hours]
+    if period is None:
+        return ()
+    hours = [found for found in read(conn, period, project_id) if found.hours]
+    known = {server.id: server for server in existing}
     if any(found.server_id not in known for found in hours):
         deleted = servers.read_all(
             conn,
             also,
-            project_id=project_id,
+            project_id=project_id if all_projects else None,
             deleted='True',
             all_tenants='True' if all_projects else None,
             **{'changes-since': f'{period.start}T00:00:00Z'},
         )
         servers.warn_of_unknown(deleted)
-        known = {server.id: server for server in deleted} | dict(known)
+        known = {server.id: server for server in deleted} | known
     return join(hours, known)
 
 

@@ -17,7 +17,8 @@ import dataclasses
 from typing import Any
 
 from openstack import connection
-from openstack import exceptions
+
+from osc_gpu.cloud import rest
 
 #: From here on a hypervisor's ID is a UUID, that of its root resource
 #: provider; from 2.88 on Nova would call every host for its uptime.
@@ -46,31 +47,17 @@ def read(conn: connection.Connection) -> Mapping[str, Hypervisor]:
 
     Those in a cell that does not answer are missing.
     """
-    params: dict[str, str] = {}
-    found: dict[str, Hypervisor] = {}
-    while True:
-        response = conn.compute.get(
-            '/os-hypervisors/detail', params=params, microversion=MICROVERSION
-        )
-        exceptions.raise_from_response(response)
-        body = response.json()
-        page = [parse(item) for item in body['hypervisors']]
-        found |= {hypervisor.id: hypervisor for hypervisor in page}
-        if not page or 'hypervisors_links' not in body:
-            return found
-        params['marker'] = page[-1].id
+    found = rest.pages(
+        conn.compute, '/os-hypervisors/detail', 'hypervisors', MICROVERSION
+    )
+    return {item['id']: parse(item) for item in found}
 
 
 def is_up(conn: connection.Connection, host: str) -> bool:
     """Tell whether a host's compute service is up now, in one request."""
-    response = conn.compute.get(
-        '/os-services',
-        params={'binary': 'nova-compute', 'host': host},
-        microversion=MICROVERSION,
-    )
-    exceptions.raise_from_response(response)
-    services = response.json()['services']
-    return any(service['state'] == 'up' for service in services)
+    query = {'binary': 'nova-compute', 'host': host}
+    found = rest.get(conn.compute, '/os-services', MICROVERSION, query)
+    return any(service['state'] == 'up' for service in found['services'])
 
 
 def parse(found: Mapping[str, Any]) -> Hypervisor:

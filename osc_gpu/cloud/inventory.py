@@ -284,23 +284,27 @@ def find(
     name_or_id: str,
     *,
     classes: Collection[str] = (),
-) -> tuple[GpuInventory, ...]:
-    """Read the GPU classes of one provider, with traits and servers.
+) -> GpuInventory:
+    """Read the GPU class of one provider, with traits and servers.
 
     Four requests, and two for its servers if it is in use.
 
     :param name_or_id: as provider_names.provider_named takes it
     :param classes: only these resource classes, GPU or not
-    :returns: a row for each class; none if the provider is no GPU
-    :raises osc_lib.exceptions.CommandError: no such provider, or several
+    :raises osc_lib.exceptions.CommandError: no such provider or class, no
+        GPU, or several of these
     """
     names = placement.read_names(conn)
     meant = provider_names.provider_named(names, name_or_id)
     provider = placement.read_provider(conn, meant)
     providers = select([provider] if provider else [], classes)
+    found = [name for shown in providers for name in shown.resources]
+    chosen = provider_names.class_meant(name_or_id, found, classes)
+    providers = select(providers, [chosen])
     held = _read_holders(conn, providers, 1)
     servers = _read_server_names(conn) if any(held.values()) else {}
-    return join(providers, names, held, servers)
+    (gpu,) = join(providers, names, held, servers)
+    return gpu
 
 
 def _ask_totals(

@@ -22,9 +22,9 @@ from typing import Any
 from typing import NamedTuple
 
 from openstack import connection
-from openstack import exceptions
 
 from osc_gpu.cloud import errors
+from osc_gpu.cloud import rest
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def read(conn: connection.Connection, project_id: str | None = None) -> Limits:
     of_projects = scope | ({'project_id': project_id} if project_id else {})
     try:
         return parse(
-            _get(conn, 'registered_limits', scope),
-            _get(conn, 'limits', of_projects),
+            _list(conn, 'registered_limits', scope),
+            _list(conn, 'limits', of_projects),
         )
     except errors.REFUSALS as exc:
         LOG.warning(_("Limits cannot be seen: %s"), errors.explain(exc, conn))
@@ -103,9 +103,7 @@ def _scope(conn: connection.Connection) -> dict[str, str]:
     return {}
 
 
-def _get(
-    conn: connection.Connection, name: str, params: Mapping[str, str]
+def _list(
+    conn: connection.Connection, name: str, query: Mapping[str, str]
 ) -> Any:
-    response = conn.identity.get(f'/{name}', params=params)
-    exceptions.raise_from_response(response)
-    return response.json()[name]
+    return rest.get(conn.identity, f'/{name}', params=query)[name]

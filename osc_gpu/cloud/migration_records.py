@@ -18,8 +18,8 @@ import dataclasses
 from typing import Any
 
 from openstack import connection
-from openstack import exceptions
 
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
 
 #: From here on a record has its UUID, which is a consumer in Placement, and
@@ -82,29 +82,20 @@ def read(
     """
 
     def read_one(status: str) -> list[MigrationRecord]:
-        params = {'status': status, 'instance_uuid': server_id or ''}
-        return _read_pages(conn, {k: v for k, v in params.items() if v})
+        params = {'status': status, 'instance_uuid': server_id}
+        found = rest.pages(
+            conn.compute,
+            '/os-migrations',
+            'migrations',
+            MICROVERSION,
+            {key: value for key, value in params.items() if value},
+            marker='uuid',
+        )
+        return [parse(item) for item in found]
 
     pages = side_by_side.each(read_one, sorted(statuses) or [''], at_once)
     found = {record.uuid: record for page in pages for record in page}
     return tuple(sorted(found.values(), key=lambda r: (r.created_at, r.uuid)))
-
-
-def _read_pages(
-    conn: connection.Connection, params: dict[str, str]
-) -> list[MigrationRecord]:
-    found: list[MigrationRecord] = []
-    while True:
-        response = conn.compute.get(
-            '/os-migrations', params=params, microversion=MICROVERSION
-        )
-        exceptions.raise_from_response(response)
-        body = response.json()
-        page = [parse(item) for item in body['migrations']]
-        found += page
-        if not page or 'migrations_links' not in body:
-            return found
-        params = params | {'marker': page[-1].uuid}
 
 
 def parse(found: Mapping[str, Any]) -> MigrationRecord:

@@ -83,15 +83,7 @@ def read(
     known = servers.read_all(conn, also)
     servers.warn_of_unknown(known)
     found = [server for server in known if server.gpu_request]
-    hours: tuple[gpu_hours.GpuHours, ...] = ()
-    if period:
-        hours = gpu_hours.read_requests(
-            conn,
-            gpu_hours.read(conn, period, project_id),
-            {server.id: server for server in known},
-            period,
-            also,
-        )
+    hours = gpu_hours.read_requests(conn, known, period, also, project_id)
     used = _read_used(conn, project_id, found, also)
     return OwnUsage(
         project_id=project_id,

@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
-import logging
 import re
 from typing import Any
 from typing import NamedTuple
@@ -32,8 +31,8 @@ from openstack import connection
 from openstack import exceptions
 
 from osc_gpu.cloud import hidden_trees
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
-from osc_gpu.i18n import _
 
 #: Providers that one command asks one by one, at most.
 MOST_ASKED = 50
@@ -309,29 +308,7 @@ def _get(
     microversion: str,
     **params: str,
 ) -> Any:
-    response = conn.placement.get(
-        path,
-        params=params,
-        microversion=microversion,
-        log=_is_debugged(),
-    )
-    exceptions.raise_from_response(response)
-    try:
-        return response.json()
-    except ValueError as exc:
-        raise exceptions.SDKException(
-            _("Placement did not answer GET %s with JSON.") % path
-        ) from exc
-
-
-def _is_debugged() -> bool:
-    """Say whether anybody reads what keystoneauth logs.
-
-    It decodes an answer once more to log it, read or not, and that may be
-    megabytes. The shell has loggers log all and handlers choose.
-    """
-    handlers = logging.getLogger().handlers
-    return any(handler.level <= logging.DEBUG for handler in handlers)
+    return rest.get(conn.placement, path, microversion, params)
 
 
 def _get_if_there(

@@ -10,8 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which provider is meant by what a person typed."""
+"""Which provider, and class of it, is meant by what a person typed."""
 
+from collections.abc import Collection
 from collections.abc import Mapping
 
 from osc_lib import exceptions
@@ -88,3 +89,32 @@ def _devices(
     if device == provider.name:
         return ()
     return (device, f'{host}_{device}'.lower())
+
+
+def class_meant(
+    provider_name: str, found: Collection[str], named: Collection[str] = ()
+) -> str:
+    """Return the one resource class of a provider that is meant.
+
+    :param found: those of its classes that were named, or else are GPUs
+    :param named: the classes that were named
+    :raises osc_lib.exceptions.CommandError: there is none, or several
+    """
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        text = _(
+            "Resource provider '%(provider)s' has several GPU classes: "
+            "%(classes)s. Choose one with --resource-class."
+        )
+    elif named:
+        text = _("Resource provider '%(provider)s' has no %(classes)s.")
+    else:
+        text = _(
+            "Resource provider '%(provider)s' is no GPU: it has no inventory "
+            "of a GPU class. Name a class that is one with --resource-class."
+        )
+    classes = ', '.join(sorted(found) or named)
+    raise exceptions.CommandError(
+        text % {'provider': provider_name, 'classes': classes}
+    )

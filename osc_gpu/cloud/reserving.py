@@ -22,13 +22,13 @@ from typing import Any
 from typing import NamedTuple
 
 from openstack import connection
-from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from osc_gpu.cloud import allocations
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import provider_names
 from osc_gpu.cloud import resource_classes
+from osc_gpu.cloud import rest
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
@@ -204,52 +204,21 @@ def _read(
     provider: placement.Provider,
     resource_class: str | None,
 ) -> Inventory:
-    response = conn.placement.get(
-        f'/resource_providers/{provider.uuid}/inventories',
-        microversion=_MICROVERSION,
-    )
-    sdk_exceptions.raise_from_response(response)
-    body = response.json()
-    chosen = _choose(provider, body['inventories'], resource_class)
+    path = f'/resource_providers/{provider.uuid}/inventories'
+    body = rest.get(conn.placement, path, _MICROVERSION)
+    named = [resource_class] if resource_class else []
+    found = [
+        name
+        for name in body['inventories']
+        if (name in named if named else resource_classes.is_gpu_class(name))
+    ]
+    chosen = provider_names.class_meant(provider.name, found, named)
     refuse_what_nova_resets(provider, chosen)
     return Inventory(
         provider,
         chosen,
         body['resource_provider_generation'],
         body['inventories'][chosen],
-    )
-
-
-def _choose(
-    provider: placement.Provider,
-    classes: Mapping[str, Any],
-    resource_class: str | None,
-) -> str:
-    """Return the class that is meant, of those that a provider has."""
-    if resource_class is not None:
-        if resource_class in classes:
-            return resource_class
-        raise exceptions.CommandError(
-            _("Resource provider '%(provider)s' has no %(class)s.")
-            % {'provider': provider.name, 'class': resource_class}
-        )
-    gpus = [name for name in classes if resource_classes.is_gpu_class(name)]
-    if len(gpus) == 1:
-        return gpus[0]
-    if gpus:
-        raise exceptions.CommandError(
-            _(
-                "Resource provider '%(provider)s' has several GPU classes: "
-                "%(classes)s. Choose one with --resource-class."
-            )
-            % {'provider': provider.name, 'classes': ', '.join(sorted(gpus))}
-        )
-    raise exceptions.CommandError(
-        _(
-            "Resource provider '%s' is no GPU: it has no inventory of a GPU "
-            "class. Name a class that is one with --resource-class."
-        )
-        % provider.name
     )
 
 

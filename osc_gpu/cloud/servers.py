@@ -38,6 +38,7 @@ from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
+from osc_gpu.cloud import rest
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
@@ -361,39 +362,25 @@ def read_all(
     :param also: resource classes that the user says are GPUs too
     :param filters: of Nova's GET /servers/detail; None is left out
     """
-    found: list[GpuServer] = []
-    marker: str | None = None
-    while True:
-        page, more = _read_page(conn, also, filters | {'marker': marker})
-        found += page
-        if not page or not more:
-            return tuple(found)
-        marker = found[-1].id
+    params = {key: value for key, value in filters.items() if value}
+    found = rest.pages(
+        conn.compute, '/servers/detail', 'servers', MICROVERSION, params
+    )
+    return tuple(parse(server, also) for server in found)
 
 
 def read_page(
-    conn: connection.Connection, **filters: str | Sequence[str] | None
+    conn: connection.Connection, **filters: str | Sequence[str]
 ) -> Sequence[GpuServer]:
     """Read the first servers of a list, in one request.
 
     :param filters: of Nova's GET /servers/detail; of several values any
     """
-    return _read_page(conn, (), filters)[0]
-
-
-def _read_page(
-    conn: connection.Connection,
-    also: Collection[str],
-    filters: Mapping[str, str | Sequence[str] | None],
-) -> tuple[list[GpuServer], bool]:
-    params = {key: value for key, value in filters.items() if value}
-    body = _get(conn, '/servers/detail', params)
-    return [parse(s, also) for s in body['servers']], 'servers_links' in body
+    body = _get(conn, '/servers/detail', filters)
+    return [parse(server) for server in body['servers']]
 
 
 def _get(
     conn: connection.Connection, path: str, params: Mapping[str, Any]
 ) -> Any:
-    response = conn.compute.get(path, params=params, microversion=MICROVERSION)
-    sdk_exceptions.raise_from_response(response)
-    return response.json()
+    return rest.get(conn.compute, path, MICROVERSION, params)

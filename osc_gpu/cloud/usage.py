@@ -25,11 +25,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import logging
-from typing import Any
 from typing import NamedTuple
 
 from openstack import connection
-from openstack import exceptions
 
 from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import errors
@@ -39,6 +37,7 @@ from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import limits
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
+from osc_gpu.cloud import rest
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -128,17 +127,9 @@ def read(
     )
     servers.warn_of_unknown(known)
     found = [server for server in known if server.gpu_request]
-    hours: tuple[gpu_hours.GpuHours, ...] = ()
-    if period:
-        hours = gpu_hours.read_requests(
-            conn,
-            gpu_hours.read(conn, period, project_id),
-            {server.id: server for server in known},
-            period,
-            also,
-            project_id,
-            all_projects=True,
-        )
+    hours = gpu_hours.read_requests(
+        conn, known, period, also, project_id, all_projects=True
+    )
     devices = _read_devices(conn, found, at_once)
     _warn_of_uncounted(found, devices)
     projects = {s.project_id for s in found} | {h.project_id for h in hours}
@@ -311,21 +302,15 @@ def _read_used(
 
 def read_used(conn: connection.Connection, project_id: str) -> Amounts:
     """Read what Placement counts for a project, by class, in one request."""
-    response = conn.placement.get(
-        '/usages',
-        params={'project_id': project_id},
-        microversion=_MICROVERSION,
-    )
-    exceptions.raise_from_response(response)
-    found: Any = response.json()['usages']
-    return dict(found)
+    query = {'project_id': project_id}
+    found = rest.get(conn.placement, '/usages', _MICROVERSION, query)
+    return dict(found['usages'])
 
 
 def _read_project_names(conn: connection.Connection) -> dict[str, str]:
     try:
-        response = conn.identity.get('/projects')
-        exceptions.raise_from_response(response)
+        found = rest.get(conn.identity, '/projects')
     except errors.REFUSALS as exc:
         LOG.debug('Names of projects are not shown: %s', exc)
         return {}
-    return {item['id']: item['name'] for item in response.json()['projects']}
+    return {item['id']: item['name'] for item in found['projects']}

@@ -73,9 +73,9 @@ class WithoutColumn(cliff_columns.FormattableColumn[Any]):
         """Return a line for each term."""
         return '\n'.join(
             (
-                _("without %(term)s: %(fits)d on 1 host")
+                _("%(term)s: %(fits)d on 1 host")
                 if relaxed.hosts == 1
-                else _("without %(term)s: %(fits)d on %(hosts)d hosts")
+                else _("%(term)s: %(fits)d on %(hosts)d hosts")
             )
             % relaxed._asdict()
             for relaxed in self._value

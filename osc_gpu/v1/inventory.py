@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from cliff import columns as cliff_columns
 from osc_lib.cli import format_columns
-from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
@@ -164,44 +163,10 @@ class ShowInventory(command.ShowOne):
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import inventory
 
-        gpus = inventory.find(
+        gpu = inventory.find(
             self.connection,
             parsed_args.provider,
             classes=parsed_args.resource_classes,
         )
-        gpu = _the_one(gpus, parsed_args)
         fields = tuple(field for _h, field in _COLUMNS + _LONG_COLUMNS)
         return fields, tuple(_cell(gpu, field) for field in fields)
-
-
-def _the_one(
-    gpus: 'tuple[inventory.GpuInventory, ...]', parsed_args: argparse.Namespace
-) -> 'inventory.GpuInventory':
-    if len(gpus) == 1:
-        return gpus[0]
-    if gpus:
-        raise exceptions.CommandError(
-            _(
-                "Resource provider '%(provider)s' has several GPU classes: "
-                "%(classes)s. Choose one with --resource-class."
-            )
-            % {
-                'provider': parsed_args.provider,
-                'classes': ', '.join(gpu.resource_class for gpu in gpus),
-            }
-        )
-    if parsed_args.resource_classes:
-        raise exceptions.CommandError(
-            _("Resource provider '%(provider)s' has no %(classes)s.")
-            % {
-                'provider': parsed_args.provider,
-                'classes': ', '.join(parsed_args.resource_classes),
-            }
-        )
-    raise exceptions.CommandError(
-        _(
-            "Resource provider '%s' is no GPU: it has no inventory of a GPU "
-            "class. Name a class that is one with --resource-class."
-        )
-        % parsed_args.provider
-    )

@@ -52,17 +52,17 @@ def checked(read: Callable[[str], T]) -> Callable[[str], T]:
     return convert
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Make an argparse type: a whole number from ``least`` on."""
+def whole_number(least: int, most: int = _MAX_INT) -> Callable[[str], int]:
+    """Make an argparse type: a whole number within bounds."""
 
     def convert(text: str) -> int:
         if re.fullmatch('[0-9]{1,10}', text):
             number = int(text)
-            if least <= number <= _MAX_INT:
+            if least <= number <= most:
                 return number
         raise argparse.ArgumentTypeError(
             _("'%(text)s' is not a whole number from %(least)d to %(most)d")
-            % {'text': text, 'least': least, 'most': _MAX_INT}
+            % {'text': text, 'least': least, 'most': most}
         )
 
     return convert
@@ -255,21 +255,16 @@ def find_project(
 
 def add_parallel_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--parallel``: how many requests may be under way at once."""
+    from osc_gpu.cloud import side_by_side
+
     parser.add_argument(
         '--parallel',
         metavar='<requests>',
-        type=_at_once,
-        default=8,
+        type=whole_number(1, side_by_side.MOST),
+        default=side_by_side.DEFAULT,
         help=_(
             "Where many requests are needed, send so many of them at once, "
-            "1 to 10 (default: %(default)s)"
-        ),
-    )
-
-
-def _at_once(text: str) -> int:
-    if text.isdecimal() and text.isascii() and 1 <= int(text) <= 10:
-        return int(text)
-    raise argparse.ArgumentTypeError(
-        _("'%s' is not a whole number from 1 to 10") % text
+            "1 to %d (default: %%(default)s)"
+        )
+        % side_by_side.MOST,
     )

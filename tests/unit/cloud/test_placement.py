@@ -241,7 +241,8 @@ class TestSmallReads(PlacementTestCase):
         with self.assertRaises(exceptions.SDKException) as caught:
             placement.read_names(self.conn)
         self.assertEqual(
-            'Placement did not answer GET /resource_providers with JSON.',
+            'The placement service answered GET /resource_providers with '
+            'something that is not JSON.',
             str(caught.exception),
         )
 

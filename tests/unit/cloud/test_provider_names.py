@@ -105,3 +105,23 @@ class TestProviderNames(unittest.TestCase):
             "Give one of these.",
             str(caught.exception),
         )
+
+
+class TestClassMeant(unittest.TestCase):
+    def meant(self, found, named=()):
+        return provider_names.class_meant('gpu1_0000:20:00.0', found, named)
+
+    def test_the_one(self):
+        self.assertEqual('VGPU', self.meant(['VGPU']))
+
+    def test_refused(self):
+        for found, named, words in (
+            (['VGPU', 'CUSTOM_A'], [], 'several GPU classes: CUSTOM_A, VGPU.'),
+            ([], ['CUSTOM_A', 'B'], 'has no CUSTOM_A, B.'),
+            ([], [], 'is no GPU'),
+        ):
+            with (
+                self.subTest(words),
+                self.assertRaisesRegex(exceptions.CommandError, words),
+            ):
+                self.meant(found, named)

@@ -247,8 +247,8 @@ class TestShow(TestCase):
         for line in (
             f'gpu1: 2 ({A100})',
             'gpu2: 0 (down)',
-            f'without {A100}: 8 on 1 host ',
-            'without down: 4 on 2 hosts',
+            f' {A100}: 8 on 1 host ',
+            ' down: 4 on 2 hosts',
         ):
             self.assertIn(line, result.stdout)
 

@@ -120,15 +120,10 @@ def _stale_claims(
     Its failed migrations leave them, and a reset state in VERIFY_RESIZE does
     (facts 0.1 to 0.3); the next start trips over them.
     """
-    aliases = [name for name, _n in server.gpu_request.aliases]
-    records = snapshot.records_of.get(server.id, ()) if aliases else ()
-    found = [
-        (record, host)
-        for number, record in enumerate(records, 1)
-        for host in _stale_hosts(snapshot, server, record, records[number:])
-    ]
+    found = stale_claims(snapshot, server)
     if not found:
         return
+    aliases = [name for name, _n in server.gpu_request.aliases]
     hosts = sorted({host for _r, host in found})
     uuids = list(dict.fromkeys(record.uuid for record, _h in found))
     roots = [u for host in hosts for u in snapshot.roots_of.get(host, ())]
@@ -157,6 +152,21 @@ def _stale_claims(
         hosts=snapshot.hosts(server, roots),
         project_id=server.project_id,
     )
+
+
+def stale_claims(
+    snapshot: audit_model.Snapshot, server: servers.GpuServer
+) -> list[tuple[migration_records.MigrationRecord, str]]:
+    """Return the migrations that left devices claimed, and on which hosts."""
+    aliases = server.gpu_request.aliases
+    records = snapshot.records_of.get(server.id, ()) if aliases else ()
+    return [
+        (record, host)
+        for number, record in enumerate(records, 1)
+        for host in sorted(
+            _stale_hosts(snapshot, server, record, records[number:])
+        )
+    ]
 
 
 def _stale_hosts(

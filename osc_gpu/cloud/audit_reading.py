@@ -34,7 +34,6 @@ from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import provider_names
-from osc_gpu.cloud import rest
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -46,12 +45,6 @@ _STATUSES = migration_records.IN_PROGRESS | {
     migration_records.ERROR,
     audit_model.EVACUATED,
 }
-
-#: From here on events say of everyone when they happened and with what result.
-_ACTIONS = '2.58'
-
-#: The event of a migration's source, which begins after the target's claim.
-_SOURCE_BEGAN = 'compute_resize_instance'
 
 
 def read(
@@ -296,41 +289,12 @@ def _look_into_failures(
         and record.uuid not in snapshot.began
     ]
     found = side_by_side.each(
-        lambda record: _read_began(conn, record), records, options.at_once
+        lambda record: migration_records.read_began(conn, record),
+        records,
+        options.at_once,
     )
     began = dict(zip((r.uuid for r in records), found, strict=True))
     return dataclasses.replace(snapshot, began={**snapshot.began, **began})
-
-
-def _read_began(
-    conn: connection.Connection, record: migration_records.MigrationRecord
-) -> bool:
-    """Ask whether the source of a migration began.
-
-    A record does not name its action; it is made right after it.
-    """
-    path = f'/servers/{record.server_id}/os-instance-actions'
-    actions = [
-        action
-        for action in rest.get(conn.compute, path, _ACTIONS)['instanceActions']
-        if action['action'] in ('migrate', 'resize')
-    ]
-    if not actions:
-        return False
-    nearest = min(actions, key=lambda a: _apart(a['start_time'], record))
-    path = f'{path}/{nearest["request_id"]}'
-    action = rest.get(conn.compute, path, _ACTIONS)['instanceAction']
-    return any(
-        event['event'] == _SOURCE_BEGAN for event in action.get('events') or ()
-    )
-
-
-def _apart(
-    time: str, record: migration_records.MigrationRecord
-) -> datetime.timedelta:
-    moments = (time, record.created_at)
-    began, made = (datetime.datetime.fromisoformat(m) for m in moments)
-    return abs(began - made)
 
 
 def _read_inventories_again(

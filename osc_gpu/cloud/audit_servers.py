@@ -36,8 +36,15 @@ def judge(snapshot: audit_model.Snapshot) -> Iterator[audit_model.Problem]:
     """Judge every server whose allocations were read."""
     for server in snapshot.servers.values():
         if server.id in snapshot.held and snapshot.is_idle(server):
-            yield from _wrong_amounts(snapshot, server)
-            yield from _two_trees(snapshot, server)
+            yield from judge_server(snapshot, server)
+
+
+def judge_server(
+    snapshot: audit_model.Snapshot, server: servers.GpuServer
+) -> Iterator[audit_model.Problem]:
+    """Judge what a server holds, which was read, whatever it is doing."""
+    yield from _wrong_amounts(snapshot, server)
+    yield from _two_trees(snapshot, server)
 
 
 def unexplained(snapshot: audit_model.Snapshot) -> list[str]:

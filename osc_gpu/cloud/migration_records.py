@@ -15,6 +15,7 @@
 from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
+import datetime
 from typing import Any
 
 from openstack import connection
@@ -25,6 +26,11 @@ from osc_gpu.cloud import side_by_side
 #: From here on a record has its UUID, which is a consumer in Placement, and
 #: lists are paged.
 MICROVERSION = '2.59'
+
+_ACTIONS = '2.58'
+
+#: The event of an action that the source of a migration has begun.
+_SOURCE_BEGAN = 'compute_resize_instance'
 
 #: A cold migration or resize that nobody has confirmed or reverted yet.
 FINISHED = 'finished'
@@ -110,3 +116,30 @@ def parse(found: Mapping[str, Any]) -> MigrationRecord:
         created_at=found.get('created_at') or '',
         updated_at=found.get('updated_at') or '',
     )
+
+
+def read_began(conn: connection.Connection, record: MigrationRecord) -> bool:
+    """Ask whether the source of a migration began, in two requests.
+
+    A record does not name its action; it is made right after it.
+    """
+    path = f'/servers/{record.server_id}/os-instance-actions'
+    actions = [
+        action
+        for action in rest.get(conn.compute, path, _ACTIONS)['instanceActions']
+        if action['action'] in ('migrate', 'resize')
+    ]
+    if not actions:
+        return False
+    nearest = min(actions, key=lambda a: _apart(a['start_time'], record))
+    path = f'{path}/{nearest["request_id"]}'
+    action = rest.get(conn.compute, path, _ACTIONS)['instanceAction']
+    return any(
+        event['event'] == _SOURCE_BEGAN for event in action.get('events') or ()
+    )
+
+
+def _apart(time: str, record: MigrationRecord) -> datetime.timedelta:
+    moments = (time, record.created_at)
+    began, made = (datetime.datetime.fromisoformat(m) for m in moments)
+    return abs(began - made)

@@ -10,12 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Servers with GPUs: which there are, and what Placement says they hold.
+"""Servers with GPUs: which there are, and how Nova shows them.
 
 Nova is asked raw at one microversion, whatever the user chose for core's
 commands: from 2.47 on a server embeds its flavor with the extra specs, also
-when that flavor is long gone, and from 2.69 on a server in a cell that does
-not answer is reported instead of left out. The SDK's objects cannot tell
+when that flavor is long gone, from 2.69 on a server in a cell that does not
+answer is reported instead of left out, and from 2.73 on the reason of a lock
+is shown. The SDK's objects cannot tell
 extra specs that Nova hides from a flavor that has none.
 """
 
@@ -28,25 +29,18 @@ import logging
 import re
 from typing import Any
 
-from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
-from osc_gpu.cloud import allocations
-from osc_gpu.cloud import errors
 from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import placement
-from osc_gpu.cloud import resource_classes
+from osc_gpu.cloud import flavors
 from osc_gpu.cloud import rest
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)
 
-MICROVERSION = '2.69'
-
-#: What servers hold of the hosts themselves.
-_OF_HOSTS = frozenset(('VCPU', 'PCPU', 'MEMORY_MB', 'DISK_GB'))
+MICROVERSION = '2.73'
 
 _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 
@@ -61,7 +55,11 @@ class GpuServer:
     addresses by network. ``is_hidden``: Nova did not show the flavor's extra
     specs. ``is_partial``: the server's cell does not answer, so that Nova
     knows hardly more than the ID. ``task_state`` is '' while nothing is being
-    done to the server, or for whom Nova does not tell it.
+    done to the server, or for whom Nova does not tell it. ``host_id`` is
+    Nova's digest of project and host, which tenants see too. ``own_flavor``
+    is the flavor as it was when the server was made, without its ID; None if
+    its extra specs are hidden. ``has_image`` is False for a server that
+    booted from a volume.
     """
 
     id: str
@@ -79,19 +77,11 @@ class GpuServer:
     is_partial: bool = False
     task_state: str = ''
     updated_at: str = ''
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Device:
-    """What a server holds of one resource provider and resource class.
-
-    ``address`` is a PCI address, or the name of a provider without one.
-    """
-
-    host: str
-    address: str
-    resource_class: str
-    amount: int
+    host_id: str = ''
+    is_locked: bool = False
+    locked_reason: str = ''
+    has_image: bool = True
+    own_flavor: flavors.Flavor | None = None
 
 
 def parse(found: Mapping[str, Any], also: Collection[str] = ()) -> GpuServer:
@@ -120,6 +110,27 @@ def parse(found: Mapping[str, Any], also: Collection[str] = ()) -> GpuServer:
         is_partial=flavor is None,
         task_state=found.get('OS-EXT-STS:task_state') or '',
         updated_at=found.get('updated') or '',
+        host_id=found.get('hostId') or '',
+        is_locked=bool(found.get('locked')),
+        locked_reason=found.get('locked_reason') or '',
+        has_image=bool(found.get('image', True)),
+        own_flavor=_own_flavor(flavor),
+    )
+
+
+def _own_flavor(found: Mapping[str, Any] | None) -> flavors.Flavor | None:
+    if found is None or found.get('extra_specs') is None:
+        return None
+    return flavors.Flavor(
+        id='',
+        name=found.get('original_name') or '',
+        vcpus=found.get('vcpus') or 0,
+        ram=found.get('ram') or 0,
+        disk=found.get('disk') or 0,
+        ephemeral=found.get('ephemeral') or 0,
+        swap=found.get('swap') or 0,
+        is_public=False,
+        extra_specs=found['extra_specs'],
     )
 
 
@@ -275,81 +286,6 @@ def warn_of_unknown(found: Iterable[GpuServer]) -> None:
             ),
             partial,
         )
-
-
-def read_devices(
-    conn: connection.Connection,
-    server: GpuServer,
-    also: Collection[str] = (),
-) -> tuple[Device, ...]:
-    """Read which GPUs a server holds, as Placement says.
-
-    One request, and one for each host that it may hold some of. Empty for
-    whom Placement does not answer (tenants), without a Placement, and, with a
-    warning, when Placement fails: what Nova says is worth showing then.
-
-    :param also: resource classes that the user says are GPUs too
-    """
-    try:
-        held = allocations.read(conn, server.id).held
-        providers: dict[str, placement.Provider] = {}
-        for uuid, amounts in sorted(held.items()):
-            if uuid not in providers and _may_be_gpu(server, amounts, also):
-                providers |= placement.read_tree(conn, uuid)
-    except (
-        ksa_exceptions.EndpointNotFound,
-        sdk_exceptions.ForbiddenException,
-        sdk_exceptions.ServiceDisabledException,
-    ) as exc:
-        LOG.debug('Devices are not shown: %s', exc)
-        return ()
-    except errors.REFUSALS as exc:
-        LOG.warning(
-            _("What the server holds cannot be seen: %s"),
-            errors.explain(exc, conn),
-        )
-        return ()
-    any_class = bool(server.gpu_request.aliases)
-    return devices(held, providers, also, any_class=any_class)
-
-
-def devices(
-    held: Mapping[str, Mapping[str, int]],
-    providers: Mapping[str, placement.Provider],
-    also: Collection[str] = (),
-    *,
-    any_class: bool = False,
-) -> tuple[Device, ...]:
-    """Join what a server holds with the names of whom it holds it from.
-
-    :param held: provider -> resource class -> amount
-    :param providers: the whole trees of the providers with GPUs, by UUID
-    :param any_class: a PCI device is a GPU whatever its class, as an operator
-        can name it anything and only its alias requests it
-    """
-    found = []
-    for uuid, amounts in held.items():
-        provider = providers.get(uuid)
-        root = providers.get(provider.root_uuid) if provider else None
-        host = root.name if root else ''
-        name = provider.name if provider else uuid
-        address = placement.device_of(name, host)
-        is_pci = address != name
-        found += [
-            Device(host, address, resource_class, amount)
-            for resource_class, amount in amounts.items()
-            if (any_class and is_pci)
-            or resource_classes.is_gpu_class(resource_class, also)
-        ]
-    return tuple(sorted(found))
-
-
-def _may_be_gpu(
-    server: GpuServer, amounts: Mapping[str, int], also: Collection[str]
-) -> bool:
-    if server.gpu_request.aliases and not _OF_HOSTS.issuperset(amounts):
-        return True
-    return any(resource_classes.is_gpu_class(name, also) for name in amounts)
 
 
 def read_all(

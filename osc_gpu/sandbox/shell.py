@@ -35,7 +35,20 @@ from osc_gpu.sandbox import errors
 from osc_gpu.sandbox import releases
 from osc_gpu.sandbox import topology
 
-POINTS = ('spawn', 'source', 'destination', 'confirm')
+POINTS = (
+    'spawn',
+    'claim',
+    'source',
+    'destination',
+    'confirm',
+    'revert',
+    'live-check',
+    'live',
+    'stop',
+    'start',
+    'shelve',
+    'offload',
+)
 ERRORS = ('libvirt', 'rollback', 'slow')
 
 

@@ -54,6 +54,7 @@ class Card:
     numa_node: int = 0
     resource_class: str | None = None
     traits: tuple[str, ...] = ()
+    live_migratable: bool = False
     vfs: int = 0
     vf_product_id: str | None = None
     mdev_types: tuple[MdevType, ...] = ()
@@ -72,8 +73,14 @@ class Card:
         """Return it with the keys that a card of its type has."""
         keys = ['type', 'vendor_id', 'product_id', 'address', 'numa_node']
         keys += {
-            'PCI': ['resource_class', 'traits'],
-            'PF': ['resource_class', 'traits', 'vfs', 'vf_product_id'],
+            'PCI': ['resource_class', 'traits', 'live_migratable'],
+            'PF': [
+                'resource_class',
+                'traits',
+                'live_migratable',
+                'vfs',
+                'vf_product_id',
+            ],
             'mdev': ['mdev_types'],
         }[self.type]
         every = dataclasses.asdict(self)
@@ -103,6 +110,7 @@ class Alias:
     numa_policy: str | None = None
     resource_class: str | None = None
     traits: tuple[str, ...] = ()
+    live_migratable: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

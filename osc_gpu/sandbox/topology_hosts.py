@@ -34,8 +34,14 @@ _MDEV_TYPE = r'[A-Za-z0-9][A-Za-z0-9._-]{0,62}'
 
 #: what only some types of card have, beside the keys that all have
 _CARD_KEYS = {
-    'PCI': ('resource_class', 'traits'),
-    'PF': ('resource_class', 'traits', 'vfs', 'vf_product_id'),
+    'PCI': ('resource_class', 'traits', 'live_migratable'),
+    'PF': (
+        'resource_class',
+        'traits',
+        'live_migratable',
+        'vfs',
+        'vf_product_id',
+    ),
     'mdev': ('mdev_types',),
 }
 _DEVICE_TYPES = ('type-PCI', 'type-PF', 'type-VF')
@@ -152,6 +158,7 @@ def _card(value: Value, numa_nodes: int) -> topology.Card:
             'numa_node': _number(-1, numa_nodes - 1),
             'resource_class': _symbol,
             'traits': _traits,
+            'live_migratable': Value.boolean,
             'vfs': _number(1, 255),
             'vf_product_id': _pci_id,
             'mdev_types': _mdev_types,
@@ -311,6 +318,7 @@ def _alias(value: Value, cards: Sequence[topology.Card]) -> topology.Alias:
             'numa_policy': lambda item: item.one_of(_NUMA_POLICIES),
             'resource_class': _symbol,
             'traits': _traits,
+            'live_migratable': Value.boolean,
         },
     )
     # An alias that no card satisfies is as good as any other.

@@ -28,6 +28,7 @@ from osc_gpu.i18n import _
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
+    from osc_gpu.cloud import server_devices
     from osc_gpu.cloud import servers
 
 #: The fields of one server, as show and create print them.
@@ -73,7 +74,7 @@ class DevicesColumn(cliff_columns.FormattableColumn[Any]):
 
 
 def values(
-    server: 'servers.GpuServer', devices: 'Collection[servers.Device]'
+    server: 'servers.GpuServer', devices: 'Collection[server_devices.Device]'
 ) -> tuple[Any, ...]:
     """Return the values of ``FIELDS``."""
     return (
@@ -200,10 +201,11 @@ resource class and amount; it is empty without the right to ask Placement
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from osc_gpu.cloud import server_devices
         from osc_gpu.cloud import servers
 
         also = parsed_args.resource_classes
         server = servers.find_server(self.connection, parsed_args.server, also)
         servers.warn_of_unknown([server])
-        devices = servers.read_devices(self.connection, server, also)
+        devices = server_devices.read(self.connection, server, also)
         return FIELDS, values(server, devices)

@@ -30,10 +30,11 @@ from osc_gpu.v1 import server as server_commands
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import launch
+    from osc_gpu.cloud import server_devices
     from osc_gpu.cloud import servers
 
     _Launched = tuple[
-        dict[str, Any], servers.GpuServer, Collection[servers.Device]
+        dict[str, Any], servers.GpuServer, Collection[server_devices.Device]
     ]
 
 LOG = logging.getLogger(__name__)
@@ -190,18 +191,18 @@ the first is shown.""")
 
     def _devices(
         self, server: 'servers.GpuServer', also: Collection[str]
-    ) -> 'Collection[servers.Device]':
-        from osc_gpu.cloud import servers
+    ) -> 'Collection[server_devices.Device]':
+        from osc_gpu.cloud import server_devices
 
         # Without a host it holds nothing yet, or nobody may see what.
         if not server.host:
             return ()
-        return servers.read_devices(self.connection, server, also)
+        return server_devices.read(self.connection, server, also)
 
 
 def _shown(
     server: 'servers.GpuServer',
-    devices: 'Collection[servers.Device]',
+    devices: 'Collection[server_devices.Device]',
     password: str | None,
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     fields: tuple[str, ...] = server_commands.FIELDS

@@ -44,6 +44,7 @@ from typing import Any
 from services import common
 from services import nova_computes
 from services import nova_control
+from services import nova_deaths
 from services import nova_fakes
 from services import nova_faults
 from services import sqlite
@@ -120,6 +121,8 @@ def _alias(alias: Any) -> str:
     entry = {key: value for key, value in alias.items() if value}
     if 'traits' in entry:
         entry['traits'] = ','.join(entry['traits'])
+    if 'live_migratable' in entry:
+        entry['live_migratable'] = 'yes'
     return json.dumps(entry)
 
 
@@ -210,6 +213,7 @@ def main() -> None:
     nova_fakes.install()
     faults = nova_faults.Faults()
     nova_faults.install(faults)
+    nova_deaths.install()
     computes = nova_computes.Computes(spec.topology)
     control = nova_control.Control(spec.secrets['control'], computes, faults)
     _serve(spec, 'control', control)

@@ -24,6 +24,7 @@ from unittest import mock
 import uuid
 
 from services import nova_cards
+from services import nova_deaths
 from services import nova_fakes
 
 _LONG_AGO = datetime.datetime(2000, 1, 1)
@@ -75,9 +76,9 @@ class Computes:
         with self._lock:
             if name in self._services:
                 raise Conflict(f'nova-compute on {name} runs already')
-            connection = self._connections.setdefault(
-                name, nova_fakes.connect(host)
-            )
+            if name not in self._connections:
+                self._connections[name] = nova_fakes.connect(host)
+            connection = self._connections[name]
             with _local(host, connection):
                 compute = service.Service.create(
                     host=name,
@@ -93,18 +94,32 @@ class Computes:
             _set_heartbeat(name, None)
 
     def kill(self, name: str) -> None:
-        """Let a host's service die: it answers nothing and reports nothing."""
+        """Let a host's service die, with all that it is just doing.
+
+        What it has written until then stays as it is, its guests as well;
+        messages that come for it wait until it is started again.
+        """
         self._host(name)
         with self._lock:
             if name not in self._services:
                 raise Conflict(f'nova-compute on {name} is down already')
             compute = self._services.pop(name)
+            manager = compute.manager
+            nova_deaths.bury(
+                compute,
+                compute.servicegroup_api._driver,
+                manager,
+                manager.rt,
+                manager.driver,
+            )
+            manager.driver._host.get_connection = nova_deaths.die
             compute.tg.stop()
             for attribute in ('rpcserver', 'rpcserver_alt'):
                 server = getattr(compute, attribute, None)
                 if server is not None:
                     server.stop()
-                    server.wait()
+                    # Those who die now see to their locks, and no more.
+                    threading.Thread(target=server.wait, daemon=True).start()
             _set_heartbeat(name, _LONG_AGO)
 
     def _host(self, name: str) -> Mapping[str, Any]:
@@ -186,6 +201,8 @@ def device_spec(host: Mapping[str, Any]) -> list[str]:
             entry['resource_class'] = card['resource_class']
         if card['traits']:
             entry['traits'] = ','.join(card['traits'])
+        if card['live_migratable']:
+            entry['live_migratable'] = 'yes'
         entries += [
             json.dumps(entry | {'address': str(address)})
             for address in nova_cards.functions_of(card)

@@ -13,22 +13,41 @@
 """Faults that someone ordered: what fails, for whom, how often."""
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
 import functools
+import importlib
 import itertools
 import threading
-import time
 from typing import Any
 
-#: The driver's method behind each point where a fault can be set.
+from services import nova_deaths
+
+_DRIVER = 'nova.virt.libvirt.driver:LibvirtDriver.'
+
+#: What in Nova is behind each point where a fault can be set.
 POINTS: Mapping[str, str] = {
-    'spawn': 'spawn',
-    'source': 'migrate_disk_and_power_off',
-    'destination': 'finish_migration',
-    'confirm': 'confirm_migration',
+    'spawn': _DRIVER + 'spawn',
+    'claim': 'nova.compute.claims:MoveClaim._claim_test',
+    'source': _DRIVER + 'migrate_disk_and_power_off',
+    'destination': _DRIVER + 'finish_migration',
+    'confirm': _DRIVER + 'confirm_migration',
+    'revert': _DRIVER + 'finish_revert_migration',
+    'live-check': _DRIVER + 'check_can_live_migrate_destination',
+    'live': _DRIVER + '_live_migration_operation',
+    'stop': _DRIVER + 'power_off',
+    'start': _DRIVER + '_hard_reboot',
+    'shelve': _DRIVER + 'snapshot',
+    'offload': 'nova.compute.manager:ComputeManager._shelve_offload_instance',
 }
 ERRORS = ('libvirt', 'rollback', 'slow')
+
+#: Where waiting happens when not there: claims are made under a lock that
+#: is each host's own in a real cloud, and that of all of them here.
+_WAITS: Mapping[str, str] = {
+    'claim': 'nova.compute.resource_tracker:ResourceTracker.resize_claim',
+}
 
 
 @dataclasses.dataclass
@@ -95,59 +114,101 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def hit(self, point: str, names: set[str], host: str) -> Fault | None:
+    def hit(
+        self,
+        point: str,
+        names: set[str],
+        host: str,
+        errors: Collection[str] = ERRORS,
+    ) -> Fault | None:
         """Return the first fault that fires here, and count it."""
         with self._lock:
             for fault in self._faults:
-                if fault.concerns(point, names, host):
+                if fault.error in errors and fault.concerns(
+                    point, names, host
+                ):
                     fault.hits += 1
                     return fault
         return None
 
 
 def install(faults: Faults) -> None:
-    """Wrap the driver's methods so that ordered faults happen in them."""
-    from nova.virt.libvirt import driver
-
-    for point, name in POINTS.items():
-        method = getattr(driver.LibvirtDriver, name)
-        wrapped = _wrap(faults, point, method)
-        setattr(driver.LibvirtDriver, name, wrapped)
+    """Wrap Nova's methods so that ordered faults happen in them."""
+    for point, place in POINTS.items():
+        errors = ERRORS
+        if point in _WAITS:
+            _wrap(_WAITS[point], faults, point, ('slow',))
+            errors = ('libvirt', 'rollback')
+        _wrap(place, faults, point, errors)
 
 
 def _wrap(
-    faults: Faults, point: str, method: Callable[..., Any]
-) -> Callable[..., Any]:
+    place: str, faults: Faults, point: str, errors: Collection[str]
+) -> None:
+    module, names = place.split(':')
+    class_name, method_name = names.split('.')
+    owner = getattr(importlib.import_module(module), class_name)
+    method: Callable[..., Any] = getattr(owner, method_name)
+
     @functools.wraps(method)
-    def wrapper(driver: Any, *args: Any, **kwargs: Any) -> Any:
-        instance = next(
-            value
-            for value in (*args, *kwargs.values())
-            if type(value).__name__ == 'Instance'
-        )
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        instance = _instance(self, *args, *kwargs.values())
         names = {instance.uuid, instance.display_name}
-        fault = faults.hit(point, names, driver._host.get_hostname())
+        fault = faults.hit(point, names, _host(self), errors)
         if fault is not None:
             _happen(fault)
-        return method(driver, *args, **kwargs)
+        return method(self, *args, **kwargs)
 
-    return wrapper
+    setattr(owner, method_name, wrapper)
+
+
+def _instance(owner: Any, *values: Any) -> Any:
+    # A claim keeps its server; all others are told.
+    return next(
+        value
+        for value in (*values, getattr(owner, 'instance', None))
+        if type(value).__name__ == 'Instance'
+    )
+
+
+def _host(owner: Any) -> str:
+    """Return the host of a driver, a claim, a tracker or a manager."""
+    if hasattr(owner, '_host'):
+        return str(owner._host.get_hostname())
+    return str(getattr(owner, 'tracker', owner).host)
 
 
 def _happen(fault: Fault) -> None:
     from nova import exception
-    from nova.tests.fixtures import libvirt as fakelibvirt
 
     if fault.error == 'slow':
-        time.sleep(fault.seconds)
+        nova_deaths.sleep(fault.seconds)
         return
-    error = fakelibvirt.make_libvirtError(
-        fakelibvirt.libvirtError,
-        'Requested operation is not valid: PCI device 0000:84:00.0 is in use '
-        f'by driver QEMU, domain instance-0000002a (sandbox fault {fault.id})',
-        error_code=fakelibvirt.VIR_ERR_OPERATION_INVALID,
-        error_domain=fakelibvirt.VIR_FROM_QEMU,
-    )
+    error = _error(fault)
     if fault.error == 'rollback':
         raise exception.InstanceFaultRollback(inner_exception=error)
     raise error
+
+
+def _error(fault: Fault) -> Exception:
+    """Return what Nova's code would meet there."""
+    from nova import exception
+    from nova.tests.fixtures import libvirt as fakelibvirt
+
+    mine = f'(sandbox fault {fault.id})'
+    if fault.point == 'claim':
+        return exception.ComputeResourcesUnavailable(
+            reason=f'Claim pci failed {mine}'
+        )
+    if fault.point == 'live-check':
+        return exception.MigrationPreCheckError(
+            reason=f'CPU does not have compatibility {mine}'
+        )
+    made: Exception = fakelibvirt.make_libvirtError(
+        fakelibvirt.libvirtError,
+        'Requested operation is not valid: PCI device 0000:84:00.0 is in use '
+        f'by driver QEMU, domain instance-0000002a {mine}',
+        error_code=fakelibvirt.VIR_ERR_OPERATION_INVALID,
+        error_domain=fakelibvirt.VIR_FROM_QEMU,
+    )
+    return made

@@ -13,7 +13,6 @@
 import unittest
 
 from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import placement
 from osc_gpu.cloud import servers
 
 ID = '11111111-2222-4333-8444-555555555555'
@@ -21,7 +20,7 @@ A100 = 'CUSTOM_PCI_10DE_20B5'
 
 
 def raw_server(**changes):
-    """A server as Nova shows it to an admin at 2.69."""
+    """A server as Nova shows it to an admin at 2.73."""
     return {
         'id': ID,
         'name': 'train',
@@ -62,9 +61,31 @@ class TestParse(unittest.TestCase):
                 created_at='2026-11-21T05:00:00Z',
                 addresses={'private': ('10.0.0.5', '203.0.113.9')},
                 fault='',
+                own_flavor=server.own_flavor,
             ),
             server,
         )
+
+    def test_lock(self):
+        server = servers.parse(
+            raw_server(locked=True, locked_reason='mine', hostId='abc')
+        )
+        self.assertTrue(server.is_locked)
+        self.assertEqual(
+            ('mine', 'abc'), (server.locked_reason, server.host_id)
+        )
+        self.assertFalse(servers.parse(raw_server()).is_locked)
+
+    def test_volume(self):
+        self.assertTrue(servers.parse(raw_server()).has_image)
+        self.assertFalse(servers.parse(raw_server(image='')).has_image)
+
+    def test_own_flavor(self):
+        own = servers.parse(raw_server()).own_flavor
+        self.assertEqual((8, 16384, 40), (own.vcpus, own.ram, own.disk))
+        self.assertEqual({'pci_passthrough:alias': 'a100:2'}, own.extra_specs)
+        flavor = {'original_name': 'g1'}
+        self.assertIsNone(servers.parse(raw_server(flavor=flavor)).own_flavor)
 
     def test_tenant(self):
         raw = raw_server()
@@ -120,75 +141,4 @@ class TestParse(unittest.TestCase):
         self.assertEqual(
             'CUSTOM_BIGCARD:1',
             servers.parse(raw, ['CUSTOM_BIGCARD']).gpu_request.text,
-        )
-
-
-class TestDevices(unittest.TestCase):
-    providers = {
-        'root': placement.Provider('root', 'gpu_1', 'root'),
-        'card': placement.Provider('card', 'gpu_1_0000:A1:00.0', 'root'),
-        'mdev': placement.Provider('mdev', 'gpu_1_pci_0000_41_00_0', 'root'),
-    }
-
-    def test_join(self):
-        held = {
-            'root': {'VCPU': 8, 'MEMORY_MB': 1024},
-            'mdev': {'VGPU': 1},
-            'card': {A100: 1},
-        }
-        self.assertEqual(
-            (
-                servers.Device('gpu_1', '0000:41:00.0', 'VGPU', 1),
-                servers.Device('gpu_1', '0000:a1:00.0', A100, 1),
-            ),
-            servers.devices(held, self.providers),
-        )
-
-    def test_no_gpu(self):
-        held = {'root': {'VCPU': 8}, 'nic': {'CUSTOM_PCI_8086_1572': 1}}
-        self.assertEqual((), servers.devices(held, self.providers))
-
-    def test_also(self):
-        held = {'card': {'CUSTOM_BIGCARD': 2}}
-        self.assertEqual((), servers.devices(held, self.providers))
-        self.assertEqual(
-            (servers.Device('gpu_1', '0000:a1:00.0', 'CUSTOM_BIGCARD', 2),),
-            servers.devices(held, self.providers, ['CUSTOM_BIGCARD']),
-        )
-
-    def test_provider_is_gone(self):
-        self.assertEqual(
-            (servers.Device('', 'gone', 'VGPU', 1),),
-            servers.devices({'gone': {'VGPU': 1}}, {}),
-        )
-
-    def test_root_is_gone(self):
-        providers = {'card': self.providers['card']}
-        self.assertEqual(
-            (servers.Device('', '0000:a1:00.0', A100, 1),),
-            servers.devices({'card': {A100: 1}}, providers),
-        )
-
-    def test_any_class_of_pci_devices(self):
-        held = {
-            'root': {'VCPU': 8, 'MEMORY_MB': 1024, 'DISK_GB': 1},
-            'card': {'CUSTOM_BIGCARD': 1},
-            'other': {'CUSTOM_STORAGE': 1},
-            'gone': {'CUSTOM_GONE': 1},
-        }
-        providers = self.providers | {
-            'other': placement.Provider('other', 'gpu_1:x', 'root'),
-        }
-        self.assertEqual(
-            (servers.Device('gpu_1', '0000:a1:00.0', 'CUSTOM_BIGCARD', 1),),
-            servers.devices(held, providers, any_class=True),
-        )
-
-    def test_a_host_named_like_a_device(self):
-        providers = {
-            'r': placement.Provider('r', 'rack_0000:a1:00.0', 'r'),
-        }
-        self.assertEqual(
-            (),
-            servers.devices({'r': {'VCPU': 1}}, providers, any_class=True),
         )

@@ -113,7 +113,7 @@ class TestListServer(base.TestCase):
             self.table('gpu', 'server', 'list'),
         )
         self.assertEqual(['GET /servers/detail'], self.requests)
-        self.assertEqual(['2.69'], self.microversions('compute'))
+        self.assertEqual(['2.73'], self.microversions('compute'))
 
     def test_long(self):
         self.add(server())
@@ -194,7 +194,7 @@ class TestListServer(base.TestCase):
             self.openstack(
                 '--os-compute-api-version', version, 'gpu', 'server', 'list'
             )
-        self.assertEqual(['2.69'] * 3, self.microversions('compute'))
+        self.assertEqual(['2.73'] * 3, self.microversions('compute'))
 
     def test_filters(self):
         self.add(server())
@@ -407,7 +407,7 @@ class TestShowServer(base.TestCase):
             ],
             self.requests,
         )
-        self.assertEqual(['2.69'], self.microversions('compute'))
+        self.assertEqual(['2.73'], self.microversions('compute'))
 
     def test_for_people(self):
         self.cloud.get(SERVER, json={'server': server()})

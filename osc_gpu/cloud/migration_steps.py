@@ -1,0 +1,268 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What to do next for a server that shall move: pure rules.
+
+There is no memory but what one run saw of the cloud. A run that was killed is
+simply run again: what is next follows from where the server stands.
+"""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+import dataclasses
+
+from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration_records
+from osc_gpu.cloud import migration_state
+from osc_gpu.cloud import move_methods
+from osc_gpu.i18n import _
+
+#: What became of a server.
+MIGRATED = 'migrated'
+UNCONFIRMED = 'unconfirmed'
+REVERTED = 'reverted'
+FAILED = 'failed'
+POISONED = 'poisoned'
+REFUSED = 'refused'
+TIMED_OUT = 'timed out'
+INTERRUPTED = 'interrupted'
+
+LOCK = 'lock'
+MIGRATE = 'migrate'
+LIVE = 'live-migrate'
+SHELVE = 'shelve'
+OFFLOAD = 'offload'
+UNSHELVE = 'unshelve'
+CONFIRM = 'confirm'
+REVERT = 'revert'
+
+#: How often Nova is asked for the same before it counts as failed.
+MOST_TRIES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What shall become of one server.
+
+    ``source`` is the host that it shall leave; ``target`` is '' where Nova
+    chooses. ``home`` is the digest of the host that it returns to, with the
+    verb marks.RETURN. ``falls_back``: migrate it cold if live fails.
+    ``is_forced``: even if a lock of somebody else or a stale claim speaks
+    against it.
+    """
+
+    server_id: str
+    run: str
+    source: str
+    target: str = ''
+    method: str = move_methods.COLD
+    verb: str = marks.MIGRATE
+    home: str = ''
+    confirms: bool = True
+    falls_back: bool = False
+    is_forced: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What one run knows: the records that there were when it began.
+
+    ``tries`` are how often each action was asked for, ``accepted`` how often
+    Nova took it on.
+    """
+
+    records: frozenset[str] = frozenset()
+    tries: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    accepted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    words: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """Look again in a while."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Act:
+    """Ask Nova for something."""
+
+    action: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Prove:
+    """Confirm this migration if it is proven, else revert it."""
+
+    record: migration_records.MigrationRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Nothing more is to be done. ``is_clean``: it may be tried again."""
+
+    result: str
+    detail: str = ''
+    is_clean: bool = False
+
+
+Step = Wait | Act | Prove | End
+
+
+def decide(
+    state: migration_state.State,
+    order: Order,
+    seen: Seen,
+    stale: Collection[str] = (),
+) -> Step:
+    """Return what is next.
+
+    :param stale: hosts on which failed migrations left devices claimed
+    """
+    stand = state.stand
+    if stand == migration_state.BUSY:
+        return Wait(_doing(state))
+    if stand == migration_state.UNKNOWN:
+        return Wait(_("its cell does not answer"))
+    if stand == migration_state.UNCONFIRMED:
+        return _unconfirmed(state, order)
+    if stand == migration_state.ERROR:
+        return _error(state, stale)
+    if stand == migration_state.SHELVED:
+        return _shelved(state, order, seen)
+    if stand == migration_state.OTHER:
+        return End(REFUSED, _("it is %s") % state.server.status)
+    return _idle(state, order, seen, stale)
+
+
+def _doing(state: migration_state.State) -> str:
+    newest = state.newest
+    doing = state.server.task_state or (newest.status if newest else '')
+    return f'{state.server.status} {doing}'.strip()
+
+
+def _unconfirmed(state: migration_state.State, order: Order) -> Step:
+    if len(state.finished) > 1:
+        return End(
+            POISONED,
+            _(
+                "%d migrations of it are unconfirmed, and Nova would take the "
+                "wrong one: confirm and revert nothing; see: openstack gpu "
+                "server recover"
+            )
+            % len(state.finished),
+        )
+    if not state.finished:
+        return Wait(_("VERIFY_RESIZE without a finished migration"))
+    if not order.confirms:
+        record = state.finished[0]
+        return End(
+            UNCONFIRMED,
+            _(
+                "holds its GPUs on %(source)s and on %(target)s until it is "
+                "confirmed (openstack server migration confirm) or reverted "
+                "(openstack server migration revert)"
+            )
+            % {'source': record.source, 'target': record.target},
+        )
+    return Prove(state.finished[0])
+
+
+def _error(state: migration_state.State, stale: Collection[str]) -> Step:
+    fault = ' '.join(state.server.fault.split()) or _("Nova names no fault")
+    if stale:
+        return End(POISONED, _poisoned(stale, fault))
+    return End(FAILED, _("in ERROR: %s") % fault)
+
+
+def _poisoned(stale: Collection[str], why: str) -> str:
+    return _(
+        "%(why)s; a PCI device is still claimed on %(hosts)s, so do not "
+        "start, stop or reboot it; see: openstack gpu server recover"
+    ) % {'why': why, 'hosts': ', '.join(sorted(stale))}
+
+
+def _shelved(
+    state: migration_state.State, order: Order, seen: Seen
+) -> Step:
+    if state.mark is None:
+        return End(REFUSED, _("it is %s") % state.server.status)
+    action = OFFLOAD if state.server.status == 'SHELVED' else UNSHELVE
+    if seen.tries.get(action, 0) >= MOST_TRIES:
+        return End(
+            FAILED,
+            _("it stays %(status)s: %(why)s")
+            % {
+                'status': state.server.status,
+                'why': seen.words or _("no host took it"),
+            },
+        )
+    return Act(action)
+
+
+def _idle(
+    state: migration_state.State,
+    order: Order,
+    seen: Seen,
+    stale: Collection[str],
+) -> Step:
+    new = [r for r in state.records if r.uuid not in seen.records]
+    if state.has_left or state.server.host != order.source:
+        if stale and not order.is_forced:
+            return End(POISONED, _poisoned(stale, _("it has moved")))
+        return End(MIGRATED)
+    failed = [r for r in new if r.status in ('error', 'failed')]
+    if stale and (failed or not order.is_forced):
+        return End(POISONED, _poisoned(stale, _("a migration failed")))
+    if new and new[-1].status == 'reverted':
+        return End(REVERTED, seen.words, is_clean=True)
+    action = _ACTIONS[order.method]
+    if action == LIVE and failed and order.falls_back:
+        action = MIGRATE
+        failed = [r for r in failed if r.kind != 'live-migration']
+    if failed:
+        return End(FAILED, _failed(failed[-1], seen.words), is_clean=True)
+    if not state.server.is_locked:
+        if seen.tries.get(LOCK, 0) < MOST_TRIES:
+            return Act(LOCK)
+        return End(FAILED, seen.words, is_clean=True)
+    if seen.tries.get(action, 0) >= MOST_TRIES:
+        return End(FAILED, seen.words, is_clean=True)
+    if seen.accepted.get(action, 0):
+        # Nova takes it on before it writes a record.
+        return End(
+            FAILED,
+            _(
+                "Nova gave it up without a word; see: openstack server event "
+                "list %s"
+            )
+            % state.server.id,
+            is_clean=True,
+        )
+    return Act(action)
+
+
+_ACTIONS = {
+    move_methods.COLD: MIGRATE,
+    move_methods.LIVE: LIVE,
+    move_methods.SHELVE: SHELVE,
+}
+
+
+def _failed(record: migration_records.MigrationRecord, words: str) -> str:
+    if record.target:
+        return _("%(target)s did not take it: %(why)s") % {
+            'target': record.target,
+            'why': words or _("see openstack server event list"),
+        }
+    return words or _("no valid host")

@@ -99,6 +99,19 @@ def pci_amounts(
     return found
 
 
+def with_alias(
+    found: Collection[flavors.Flavor], others: Iterable[flavors.Flavor]
+) -> list[flavors.Flavor]:
+    """Return all flavors that have an alias of the first ones."""
+    every = {flavor.id: flavor for flavor in (*found, *others)}
+    aliases = {name for flavor in found for name in _aliases(flavor)}
+    return [f for f in every.values() if aliases & set(_aliases(f))]
+
+
+def _aliases(flavor: flavors.Flavor) -> list[str]:
+    return [name for name, _n in extra_specs.parse(flavor.extra_specs).aliases]
+
+
 def read(
     conn: connection.Connection,
     found: Iterable[flavors.Flavor],

@@ -21,13 +21,11 @@ from typing import NamedTuple
 from openstack import connection
 from openstack import exceptions
 
-from osc_gpu.cloud import aggregate_specs
 from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import aliases
 from osc_gpu.cloud import capacity
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import errors
-from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
@@ -72,41 +70,48 @@ def read(
     if host is not None:
         provider_names.host_named(names, host)
     learned = alias_classes.read(
-        conn, _with_alias(found, others), names, at_once
+        conn, alias_classes.with_alias(found, others), names, at_once
     )
     classes = {name for request in requests for name in request.gpu_classes}
     providers = _read_providers(conn, names, classes.union(also), at_once)
-    computes = hypervisors.read(conn)
-    metadata = _read_metadata(conn, requests)
-    hosts = gather(names, providers, computes, metadata)
-    unread = _unread_roots(names, hosts)
+    hosts = gather(
+        names,
+        providers,
+        hypervisors.read(conn),
+        _read_metadata(conn, requests),
+    )
+    cloud = capacity_hosts.Cloud(hosts, alias_classes=learned)
+    return with_refusals(conn, cloud, names, requests, at_once)
+
+
+def with_refusals(
+    conn: connection.Connection,
+    cloud: capacity_hosts.Cloud,
+    names: Mapping[str, placement.Provider],
+    requests: Iterable[resource_request.Request],
+    at_once: int = side_by_side.DEFAULT,
+) -> capacity_hosts.Cloud:
+    """Read what providers refuse to give, and who was not read but gives.
+
+    One request for each class and amount that is asked of one provider.
+
+    :param names: every provider by UUID
+    """
+    providers = [p for host in cloud.hosts for p in host.providers]
+    unread = _unread_roots(names, cloud.hosts)
     amounts = sorted({item for r in requests for item in r.amounts})
     giving = _read_giving(
         conn,
         [a for a in amounts if unread or _able(providers, *a)],
         at_once,
     )
-    return capacity_hosts.Cloud(
-        hosts,
+    return dataclasses.replace(
+        cloud,
         refused=_filled(
             {a: _able(providers, *a) - uuids for a, uuids in giving.items()}
         ),
-        alias_classes=learned,
         unread=_filled({a: unread & uuids for a, uuids in giving.items()}),
     )
-
-
-def _with_alias(
-    found: Collection[flavors.Flavor], others: Iterable[flavors.Flavor]
-) -> list[flavors.Flavor]:
-    """Return all flavors that have an alias of the first ones."""
-    every = {flavor.id: flavor for flavor in (*found, *others)}
-    aliases = {name for flavor in found for name in _aliases(flavor)}
-    return [f for f in every.values() if aliases & set(_aliases(f))]
-
-
-def _aliases(flavor: flavors.Flavor) -> list[str]:
-    return [name for name, _n in extra_specs.parse(flavor.extra_specs).aliases]
 
 
 def _filled(found: Mapping[_Amount, _Uuids]) -> Mapping[_Amount, _Uuids]:
@@ -175,11 +180,7 @@ def _read_metadata(
     """Read the metadata of aggregates by compute service, if it matters."""
     if not any(request.aggregates for request in requests):
         return {}
-    by_host: dict[str, list[Mapping[str, str]]] = {}
-    for aggregate in host_aggregates.read(conn):
-        for host in aggregate.hosts:
-            by_host.setdefault(host, []).append(aggregate.metadata)
-    return {h: aggregate_specs.values(held) for h, held in by_host.items()}
+    return host_aggregates.values(host_aggregates.read(conn))
 
 
 def _read_giving(

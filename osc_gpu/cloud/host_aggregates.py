@@ -12,11 +12,13 @@
 
 """Nova's host aggregates."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 
 from openstack import connection
 
+from osc_gpu.cloud import aggregate_specs
 from osc_gpu.cloud import rest
 
 
@@ -45,3 +47,14 @@ def read(conn: connection.Connection) -> tuple[Aggregate, ...]:
         )
         for found in body['aggregates']
     )
+
+
+def values(
+    found: Iterable[Aggregate],
+) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    """Return what aggregates say of each compute service's host, by key."""
+    by_host: dict[str, list[Mapping[str, str]]] = {}
+    for aggregate in found:
+        for host in aggregate.hosts:
+            by_host.setdefault(host, []).append(aggregate.metadata)
+    return {h: aggregate_specs.values(held) for h, held in by_host.items()}

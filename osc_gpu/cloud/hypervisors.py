@@ -30,7 +30,8 @@ class Hypervisor:
     """A compute node; its ``id`` is that of its root resource provider.
 
     ``name`` is the hypervisor hostname, ``host`` the compute service's.
-    ``numa_nodes`` is 0 where Nova does not tell.
+    ``numa_nodes`` is 0 where Nova does not tell. ``servers`` are the IDs of
+    those on it, if they were asked for.
     """
 
     id: str
@@ -40,15 +41,24 @@ class Hypervisor:
     is_enabled: bool = True
     disabled_reason: str = ''
     numa_nodes: int = 0
+    servers: tuple[str, ...] = ()
 
 
-def read(conn: connection.Connection) -> Mapping[str, Hypervisor]:
+def read(
+    conn: connection.Connection, *, with_servers: bool = False
+) -> Mapping[str, Hypervisor]:
     """Read all hypervisors by ID, in one request per 1000.
 
     Those in a cell that does not answer are missing.
+
+    :param with_servers: read which servers are on each, of all projects
     """
     found = rest.pages(
-        conn.compute, '/os-hypervisors/detail', 'hypervisors', MICROVERSION
+        conn.compute,
+        '/os-hypervisors/detail',
+        'hypervisors',
+        MICROVERSION,
+        {'with_servers': 'True'} if with_servers else None,
     )
     return {item['id']: parse(item) for item in found}
 
@@ -74,4 +84,6 @@ def parse(found: Mapping[str, Any]) -> Hypervisor:
         is_enabled=found.get('status') == 'enabled',
         disabled_reason=service.get('disabled_reason') or '',
         numa_nodes=(topology or {}).get('cells') or 0,
+        # Nova leaves it out where there are none.
+        servers=tuple(s['uuid'] for s in found.get('servers') or ()),
     )

@@ -77,6 +77,7 @@ def read(
     *,
     statuses: Collection[str] = (),
     server_id: str | None = None,
+    host: str | None = None,
     at_once: int = side_by_side.DEFAULT,
 ) -> tuple[MigrationRecord, ...]:
     """Read migration records, oldest first.
@@ -85,10 +86,11 @@ def read(
 
     :param statuses: only these, unless empty
     :param server_id: only those of this server
+    :param host: only those from or to this compute service's host
     """
 
     def read_one(status: str) -> list[MigrationRecord]:
-        params = {'status': status, 'instance_uuid': server_id}
+        params = {'status': status, 'instance_uuid': server_id, 'host': host}
         found = rest.pages(
             conn.compute,
             '/os-migrations',

@@ -12,6 +12,7 @@
 
 """Where one server stands on its way from host to host, by what Nova says."""
 
+from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
 
@@ -125,6 +126,7 @@ def read(
     conn: connection.Connection,
     server_id: str,
     began: Mapping[str, bool] | None = None,
+    also: Collection[str] = (),
 ) -> State:
     """Look at a server, in two requests.
 
@@ -132,11 +134,12 @@ def read(
     not.
 
     :param began: what earlier looks found out
+    :param also: resource classes that the user says are GPUs too
     :raises openstack.exceptions.NotFoundException: it is gone
     """
     # In this order: a migration that ends in between is seen as under way.
     records = migration_records.read(conn, server_id=server_id)
-    server = servers.read_server(conn, server_id)
+    server = servers.read_server(conn, server_id, also)
     known = dict(began or {})
     for record in records:
         if (
@@ -185,3 +188,8 @@ def poison(
     if state.stand in (BUSY, UNCONFIRMED, UNKNOWN):
         return []
     return audit_migrations.stale_claims(snapshot(world, state), state.server)
+
+
+def stale_hosts(world: audit_model.Snapshot, state: State) -> frozenset[str]:
+    """Return the hosts on which failed migrations left devices claimed."""
+    return frozenset(host for _record, host in poison(world, state))

@@ -19,22 +19,28 @@ simply run again: what is next follows from where the server stands.
 from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
+from typing import NamedTuple
 
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 #: What became of a server.
 MIGRATED = 'migrated'
 UNCONFIRMED = 'unconfirmed'
 REVERTED = 'reverted'
+RECOVERED = 'recovered'
 FAILED = 'failed'
 POISONED = 'poisoned'
 REFUSED = 'refused'
 TIMED_OUT = 'timed out'
 INTERRUPTED = 'interrupted'
+NOT_BEGUN = 'not begun'
+#: It has moved, but holds what it should not.
+UNSETTLED = 'unsettled'
 
 LOCK = 'lock'
 MIGRATE = 'migrate'
@@ -48,10 +54,13 @@ REVERT = 'revert'
 #: How often Nova is asked for the same before it counts as failed.
 MOST_TRIES = 4
 
+#: How many looks it may take until something shows of what Nova took on.
+MOST_LOOKS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What shall become of one server.
+    """What shall become of one server, as it was when that was decided.
 
     ``source`` is the host that it shall leave; ``target`` is '' where Nova
     chooses. ``home`` is the digest of the host that it returns to, with the
@@ -60,7 +69,7 @@ class Order:
     against it.
     """
 
-    server_id: str
+    server: servers.GpuServer
     run: str
     source: str
     target: str = ''
@@ -72,18 +81,56 @@ class Order:
     is_forced: bool = False
 
 
+class Action(NamedTuple):
+    """Something that Nova is asked for, with the reason if there is one.
+
+    ``host`` is where to, '' where Nova chooses.
+    """
+
+    name: str
+    why: str = ''
+    host: str = ''
+
+    @property
+    def text(self) -> str:
+        """What to tell about it."""
+        text = f'{self.name} to {self.host}' if self.host else self.name
+        return f'{text}: {self.why}' if self.why else text
+
+
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What one run knows: the records that there were when it began.
+    """What one run knows: the migrations that were over when it began.
 
-    ``tries`` are how often each action was asked for, ``accepted`` how often
-    Nova took it on.
+    ``tries`` are how often each action was asked for, ``taken`` those that
+    Nova took on, ``looks`` how often the server was looked at since then.
+    ``words`` say why the last one was chosen, or refused.
     """
 
     records: frozenset[str] = frozenset()
     tries: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    accepted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    looks: int = 0
     words: str = ''
+
+    def tried(self, action: str, times: int = 1) -> 'Seen':
+        """Return what is known when an action is asked for."""
+        tries = {**self.tries, action: self.tries.get(action, 0) + times}
+        return dataclasses.replace(self, tries=tries)
+
+    def took(self, action: Action) -> 'Seen':
+        """Return what is known after Nova took an action on."""
+        return dataclasses.replace(
+            self, taken=self.taken | {action.name}, looks=0, words=action.why
+        )
+
+    def looked(self) -> 'Seen':
+        """Return what is known after one more look."""
+        return dataclasses.replace(self, looks=self.looks + 1)
+
+    def is_worn(self, action: str) -> bool:
+        """Tell whether an action was asked for often enough."""
+        return self.tries.get(action, 0) >= MOST_TRIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +144,7 @@ class Wait:
 class Act:
     """Ask Nova for something."""
 
-    action: str
+    action: Action
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +163,7 @@ class End:
     is_clean: bool = False
 
 
-Step = Wait | Act | Prove | End
+Decision = Wait | Act | End
 
 
 def decide(
@@ -124,7 +171,7 @@ def decide(
     order: Order,
     seen: Seen,
     stale: Collection[str] = (),
-) -> Step:
+) -> Decision | Prove:
     """Return what is next.
 
     :param stale: hosts on which failed migrations left devices claimed
@@ -151,7 +198,9 @@ def _doing(state: migration_state.State) -> str:
     return f'{state.server.status} {doing}'.strip()
 
 
-def _unconfirmed(state: migration_state.State, order: Order) -> Step:
+def _unconfirmed(
+    state: migration_state.State, order: Order
+) -> Decision | Prove:
     if len(state.finished) > 1:
         return End(
             POISONED,
@@ -178,36 +227,55 @@ def _unconfirmed(state: migration_state.State, order: Order) -> Step:
     return Prove(state.finished[0])
 
 
-def _error(state: migration_state.State, stale: Collection[str]) -> Step:
+def _error(state: migration_state.State, stale: Collection[str]) -> Decision:
     fault = ' '.join(state.server.fault.split()) or _("Nova names no fault")
     if stale:
-        return End(POISONED, _poisoned(stale, fault))
-    return End(FAILED, _("in ERROR: %s") % fault)
+        return End(POISONED, _poisoned(state, stale, fault))
+    return End(
+        FAILED,
+        _(
+            "in ERROR on %(host)s: %(fault)s; see: openstack gpu server "
+            "recover %(id)s"
+        )
+        % {
+            'host': state.server.host,
+            'fault': fault,
+            'id': state.server.id,
+        },
+    )
 
 
-def _poisoned(stale: Collection[str], why: str) -> str:
+def _poisoned(
+    state: migration_state.State, stale: Collection[str], why: str
+) -> str:
     return _(
         "%(why)s; a PCI device is still claimed on %(hosts)s, so do not "
-        "start, stop or reboot it; see: openstack gpu server recover"
-    ) % {'why': why, 'hosts': ', '.join(sorted(stale))}
+        "start, stop or reboot it; see: openstack gpu server recover %(id)s"
+    ) % {
+        'why': why,
+        'hosts': ', '.join(sorted(stale)),
+        'id': state.server.id,
+    }
 
 
 def _shelved(
     state: migration_state.State, order: Order, seen: Seen
-) -> Step:
+) -> Decision:
     if state.mark is None:
         return End(REFUSED, _("it is %s") % state.server.status)
     action = OFFLOAD if state.server.status == 'SHELVED' else UNSHELVE
-    if seen.tries.get(action, 0) >= MOST_TRIES:
+    if seen.is_worn(action):
         return End(
             FAILED,
-            _("it stays %(status)s: %(why)s")
+            _("it stays %(status)s, with its GPUs given up: %(why)s")
             % {
                 'status': state.server.status,
                 'why': seen.words or _("no host took it"),
             },
         )
-    return Act(action)
+    # Anywhere is better than nowhere.
+    anywhere = action == OFFLOAD or seen.tries.get(action, 0) >= 2
+    return Act(Action(action, host='' if anywhere else order.target))
 
 
 def _idle(
@@ -215,15 +283,15 @@ def _idle(
     order: Order,
     seen: Seen,
     stale: Collection[str],
-) -> Step:
-    new = [r for r in state.records if r.uuid not in seen.records]
+) -> Decision:
     if state.has_left or state.server.host != order.source:
         if stale and not order.is_forced:
-            return End(POISONED, _poisoned(stale, _("it has moved")))
+            return End(POISONED, _poisoned(state, stale, _("it has moved")))
         return End(MIGRATED)
-    failed = [r for r in new if r.status in ('error', 'failed')]
+    new = [r for r in state.records if r.uuid not in seen.records]
+    failed = [r for r in new if r.status in _FAILED]
     if stale and (failed or not order.is_forced):
-        return End(POISONED, _poisoned(stale, _("a migration failed")))
+        return End(POISONED, _poisoned(state, stale, _("a migration failed")))
     if new and new[-1].status == 'reverted':
         return End(REVERTED, seen.words, is_clean=True)
     action = _ACTIONS[order.method]
@@ -233,24 +301,54 @@ def _idle(
     if failed:
         return End(FAILED, _failed(failed[-1], seen.words), is_clean=True)
     if not state.server.is_locked:
-        if seen.tries.get(LOCK, 0) < MOST_TRIES:
-            return Act(LOCK)
+        action = LOCK
+    if seen.is_worn(action):
         return End(FAILED, seen.words, is_clean=True)
-    if seen.tries.get(action, 0) >= MOST_TRIES:
-        return End(FAILED, seen.words, is_clean=True)
-    if seen.accepted.get(action, 0):
-        # Nova takes it on before it writes a record.
+    if action != LOCK and action in seen.taken:
+        return _unheard(state, action, seen)
+    targeted = action in (MIGRATE, LIVE)
+    return Act(Action(action, host=order.target if targeted else ''))
+
+
+def _unheard(
+    state: migration_state.State, action: str, seen: Seen
+) -> Decision:
+    """Say what it means that nothing shows of what Nova took on.
+
+    The record of a migration is made a moment later than it is taken on.
+    """
+    if seen.looks < MOST_LOOKS:
+        return Wait(_("Nova has taken it on"))
+    return End(
+        FAILED,
+        _(
+            "Nova gave it up (%(action)s); see: "
+            "openstack server event list %(id)s"
+        )
+        % {'action': action, 'id': state.server.id},
+        is_clean=True,
+    )
+
+
+def conclude(order: Order, seen: Seen, doubts: Collection[str]) -> Decision:
+    """Confirm a migration, or revert it for what speaks against it."""
+    action, why = CONFIRM, ''
+    if doubts and not order.is_forced:
+        action, why = REVERT, '; '.join(doubts)
+    if seen.is_worn(action):
         return End(
             FAILED,
             _(
-                "Nova gave it up without a word; see: openstack server event "
-                "list %s"
+                "it waits in VERIFY_RESIZE, as Nova refused to %(action)s: "
+                "%(why)s"
             )
-            % state.server.id,
-            is_clean=True,
+            % {'action': action, 'why': seen.words},
         )
-    return Act(action)
+    return Act(Action(action, why))
 
+
+#: How a migration ends that left a server where it was.
+_FAILED = ('error', 'failed')
 
 _ACTIONS = {
     move_methods.COLD: MIGRATE,
@@ -265,4 +363,7 @@ def _failed(record: migration_records.MigrationRecord, words: str) -> str:
             'target': record.target,
             'why': words or _("see openstack server event list"),
         }
-    return words or _("no valid host")
+    return words or _(
+        "if Placement has room, then a device may still be claimed: see "
+        "openstack gpu inventory check"
+    )

@@ -72,7 +72,7 @@ def plan(
     )
 
 
-def _providers_of(snapshot: audit.Snapshot) -> Mapping[str, set[str]]:
+def providers_of(snapshot: audit.Snapshot) -> Mapping[str, set[str]]:
     """Return the providers of each compute service's host."""
     found: dict[str, set[str]] = {}
     for uuid, provider in snapshot.names.items():
@@ -155,7 +155,7 @@ def carry_out(
     done = repair_consumers.remove(
         conn,
         {s.consumer: s.server_id for s in again if s.check in _REMOVED},
-        _providers_of(now.snapshot),
+        providers_of(now.snapshot),
         options.at_once,
     )
     released = _release(conn, again, names, options.at_once)

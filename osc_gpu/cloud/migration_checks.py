@@ -1,0 +1,172 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Why a server must not be moved, or not to that host: pure rules.
+
+What Nova would refuse, what it would take and destroy the server with (facts
+0 and 4), and what is somebody else's to decide.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+from osc_gpu.cloud import audit_model
+from osc_gpu.cloud import extra_specs
+from osc_gpu.cloud import hypervisors
+from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration_records
+from osc_gpu.cloud import migration_state
+from osc_gpu.i18n import _
+
+_CYBORG = 'accel:device_profile'
+
+Hosts = Iterable[hypervisors.Hypervisor]
+
+
+def refusals(
+    world: audit_model.Snapshot,
+    state: migration_state.State,
+    target: str = '',
+    *,
+    is_forced: bool = False,
+) -> tuple[str, ...]:
+    """Say why a server must not be moved; empty if nothing speaks against it.
+
+    One that is on its way, or waits to be confirmed, may be: then the move
+    goes on.
+
+    :param target: the compute service's host that it shall go to, if any
+    :param is_forced: despite a lock of somebody else, or a stale claim
+    """
+    found = [*_of_server(state), *_of_stand(state, target)]
+    if not is_forced:
+        found += _of_others(world, state)
+    hosts = world.hypervisors.values()
+    found += of_source(hosts, state.server.host)
+    if target and state.stand == migration_state.IDLE and not state.has_left:
+        found += of_target(hosts, target, state.server.host)
+    return tuple(found)
+
+
+def _of_server(state: migration_state.State) -> Iterator[str]:
+    server = state.server
+    if server.is_partial:
+        yield _("its cell does not answer")
+    elif server.own_flavor is None:
+        yield _("Nova does not show you the extra specs of its flavor")
+    elif _CYBORG in server.own_flavor.extra_specs:
+        yield _("Nova moves no server with %s") % _CYBORG
+    elif extra_specs.ALIAS in server.own_flavor.extra_specs and not (
+        server.gpu_request.aliases
+    ):
+        yield _("Nova cannot read its %s") % extra_specs.ALIAS
+
+
+def _of_stand(state: migration_state.State, target: str) -> Iterator[str]:
+    """Say what of the server's status is in the way."""
+    server, stand, newest = state.server, state.stand, state.newest
+    if stand == migration_state.ERROR:
+        yield _(
+            "it is in ERROR (%(fault)s); see: openstack gpu server recover "
+            "%(id)s"
+        ) % {'fault': server.fault or _("no fault"), 'id': server.id}
+    elif stand == migration_state.OTHER:
+        yield _("it is %s; only ACTIVE and SHUTOFF servers are moved") % (
+            server.status
+        )
+    elif stand == migration_state.SHELVED and state.mark is None:
+        yield _("it is %s and holds no GPU") % server.status
+    elif stand == migration_state.BUSY:
+        if state.mark is None and not is_migrating(state):
+            yield _("something is being done to it (%s); wait for its end") % (
+                server.task_state or server.status
+            )
+    elif stand == migration_state.UNCONFIRMED and newest is not None:
+        if newest.kind == 'resize':
+            yield _(
+                "its resize to another flavor waits for its owner to confirm "
+                "or revert it"
+            )
+        elif target not in ('', newest.target):
+            yield _(
+                "it was migrated to %(to)s and waits there to be confirmed: "
+                "name no other host"
+            ) % {'to': newest.target}
+
+
+def is_migrating(state: migration_state.State) -> bool:
+    """Tell whether a migration to another host is under way, by anyone."""
+    newest = state.newest
+    return newest is not None and (
+        newest.kind in ('migration', 'live-migration')
+        and newest.status in migration_records.IN_PROGRESS
+    )
+
+
+def _of_others(
+    world: audit_model.Snapshot, state: migration_state.State
+) -> Iterator[str]:
+    """Say what ``--force`` overrides."""
+    server = state.server
+    if server.is_locked and not marks.is_ours(server.locked_reason):
+        reason = f': {server.locked_reason}' if server.locked_reason else ''
+        yield _("somebody has locked it%s") % reason
+    stale = migration_state.stale_hosts(world, state)
+    if stale:
+        yield _(
+            "a PCI device is still claimed for it on %(hosts)s; see: "
+            "openstack gpu server recover %(id)s"
+        ) % {'hosts': ', '.join(sorted(stale)), 'id': server.id}
+    elif state.finished and state.stand in (
+        migration_state.IDLE,
+        migration_state.ERROR,
+    ):
+        yield _(
+            "its migration %(record)s was never confirmed, and Nova would "
+            "take it for the next one; see: openstack gpu server recover "
+            "%(id)s"
+        ) % {'record': state.finished[0].uuid, 'id': server.id}
+
+
+def of_source(hosts: Hosts, host: str) -> Iterator[str]:
+    """Say why a server cannot leave its host."""
+    if any(h.host == host and not h.is_up for h in hosts):
+        yield (
+            _(
+                "its host %s is down, and Nova migrates from hosts that are up "
+                "only"
+            )
+            % host
+        )
+
+
+def of_target(hosts: Hosts, target: str, source: str) -> Iterator[str]:
+    """Say why a host takes no server from another one."""
+    found = [h for h in hosts if h.host == target]
+    if not found:
+        yield (
+            _(
+                "there is no compute service host %s; see: openstack gpu host "
+                "list"
+            )
+            % target
+        )
+    elif target == source:
+        yield _("it is on %s already") % target
+    elif not all(h.is_up for h in found):
+        yield _("%s is down") % target
+    elif not all(h.is_enabled for h in found):
+        reason = next((h.disabled_reason for h in found), '')
+        yield _("%(host)s is disabled%(reason)s") % {
+            'host': target,
+            'reason': f' ({reason})' if reason else '',
+        }

@@ -1,0 +1,336 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Migrating servers that were named: look at all of them, then move them."""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+
+from openstack import connection
+from osc_lib import exceptions
+
+from osc_gpu.cloud import alias_classes
+from osc_gpu.cloud import audit_model
+from osc_gpu.cloud import capacity_hosts
+from osc_gpu.cloud import capacity_reading
+from osc_gpu.cloud import drain_packing
+from osc_gpu.cloud import extra_specs
+from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration
+from osc_gpu.cloud import migration_checks
+from osc_gpu.cloud import migration_proof
+from osc_gpu.cloud import migration_state
+from osc_gpu.cloud import migration_steps
+from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import moving
+from osc_gpu.cloud import placement
+from osc_gpu.cloud import resource_request
+from osc_gpu.cloud import servers
+from osc_gpu.cloud import side_by_side
+from osc_gpu.i18n import _
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """How servers shall be migrated.
+
+    ``target`` is '' where Nova chooses, ``method`` where we do. ``also`` are
+    resource classes that the user says are GPUs too.
+    """
+
+    target: str = ''
+    method: str = ''
+    confirms: bool = True
+    is_forced: bool = False
+    also: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A server that can be migrated, how, why so, and where there is room."""
+
+    order: migration_steps.Order
+    why: str
+    room: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    state: migration_state.State
+    held: migration_proof.Held
+
+    @property
+    def server(self) -> servers.GpuServer:
+        return self.state.server
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its move has not begun yet."""
+        return (
+            self.state.stand == migration_state.IDLE
+            and not self.state.has_left
+        )
+
+
+def plan(
+    conn: connection.Connection,
+    world: audit_model.Snapshot,
+    names: Iterable[str],
+    wish: Wish,
+) -> tuple[Planned, ...]:
+    """Look at servers, and plan how to migrate all of them.
+
+    One request for each server to find it and three to look at it; those of
+    capacity_reading.read.
+
+    :param names: names or IDs
+    :raises osc_lib.exceptions.CommandError: one must not be migrated, and why
+    """
+    found = {
+        server.id: server
+        for server in (
+            servers.find_server(conn, name, wish.also) for name in names
+        )
+    }
+    servers.warn_of_unknown(found.values())
+    _require_gpus(found.values())
+    looks = side_by_side.each(
+        lambda server: _look(conn, server, wish.also), found.values()
+    )
+    said = {look.server.id: _refusals(world, look, wish) for look in looks}
+    packed = drain_packing.Packed({}, {})
+    if not any(said.values()):
+        packed = _pack(conn, world, looks, wish)
+        said |= {
+            server_id: [why]
+            for server_id, why in packed.unplaced.items()
+        }
+    refused = [
+        f'{found[server_id].name}: {"; ".join(reasons)}'
+        for server_id, reasons in said.items()
+        if reasons
+    ]
+    if refused:
+        raise exceptions.CommandError(
+            _("Nothing was moved. %s.") % '. '.join(refused)
+        )
+    run = marks.new_run()
+    hosts = {h.name: h.host for h in world.hypervisors.values()}
+    return tuple(
+        _planned(
+            world,
+            look,
+            wish,
+            run,
+            hosts.get(packed.places.get(look.server.id, ''), ''),
+        )
+        for look in looks
+    )
+
+
+def _require_gpus(found: Collection[servers.GpuServer]) -> None:
+    for server in found:
+        if not server.gpu_request and not (
+            server.is_hidden or server.is_partial
+        ):
+            raise exceptions.CommandError(
+                _(
+                    "Nothing was moved. %(name)s has no GPU: use openstack "
+                    "server migrate %(id)s"
+                )
+                % {'name': server.name, 'id': server.id}
+            )
+
+
+def _look(
+    conn: connection.Connection,
+    server: servers.GpuServer,
+    also: Collection[str],
+) -> _Look:
+    state = migration_state.read(conn, server.id, also=also)
+    return _Look(state, migration_proof.read(conn, server.id))
+
+
+def _refusals(
+    world: audit_model.Snapshot, look: _Look, wish: Wish
+) -> list[str]:
+    found = list(
+        migration_checks.refusals(
+            world, look.state, wish.target, is_forced=wish.is_forced
+        )
+    )
+    if look.is_new and not wish.is_forced:
+        found += [
+            problem.detail
+            for problem in migration_proof.problems(
+                world, look.state, look.held
+            )
+            if problem.check == audit_model.TWO_TREES
+        ]
+    return found
+
+
+def _pack(
+    conn: connection.Connection,
+    world: audit_model.Snapshot,
+    looks: Sequence[_Look],
+    wish: Wish,
+) -> drain_packing.Packed:
+    """Find out whether there is room for all that have yet to move."""
+    new = [look for look in looks if look.is_new and look.server.own_flavor]
+    if not new:
+        return drain_packing.Packed({}, {})
+    cloud = read_cloud(
+        conn,
+        world,
+        {look.server.id: look.server for look in new},
+        {look.server.id: look.held[look.server.id].held for look in new},
+        wish.also,
+    )
+    return drain_packing.pack(
+        cloud,
+        [
+            drain_packing.Wish(
+                look.server.id,
+                resource_request.read(look.server.own_flavor, wish.also),
+                away_from(world, look.server.host, wish.target),
+            )
+            for look in new
+            if look.server.own_flavor
+        ],
+    )
+
+
+def away_from(
+    world: audit_model.Snapshot, source: str, target: str
+) -> frozenset[str]:
+    """Return the root providers' names that a server must not go to."""
+    return frozenset(
+        h.name
+        for h in world.hypervisors.values()
+        if h.host == source or target not in ('', h.host)
+    )
+
+
+def read_cloud(
+    conn: connection.Connection,
+    world: audit_model.Snapshot,
+    found: Mapping[str, servers.GpuServer],
+    held: Mapping[str, Mapping[str, Mapping[str, int]]],
+    also: Collection[str] = (),
+) -> capacity_hosts.Cloud:
+    """Read what room there is for servers.
+
+    What stands behind their aliases is learned from what they hold.
+
+    :param held: what each of them holds: provider -> class -> amount
+    """
+    flavors = [
+        dataclasses.replace(
+            server.own_flavor,
+            id=server.id,
+            extra_specs={
+                key: value
+                for key, value in server.own_flavor.extra_specs.items()
+                if key != extra_specs.ALIAS
+            },
+        )
+        for server in found.values()
+        if server.own_flavor
+    ]
+    learned = alias_classes.learn(
+        (
+            alias_classes.Sample(server.gpu_request, held[server.id])
+            for server in found.values()
+            if server.gpu_request.aliases
+        ),
+        world.names,
+    )
+    cloud = capacity_reading.read(conn, flavors, also)
+    return dataclasses.replace(cloud, alias_classes=learned)
+
+
+def _planned(
+    world: audit_model.Snapshot,
+    look: _Look,
+    wish: Wish,
+    run: str,
+    room: str,
+) -> Planned:
+    server = look.server
+    traits = [
+        frozenset(world.providers[uuid].traits)
+        for uuid in look.held[server.id].held
+        if uuid in world.providers
+        and placement.is_pci_device(world.providers[uuid].name)
+    ]
+    choice = move_methods.choose(server, traits, wish.method)
+    mark = look.state.mark
+    order = migration_steps.Order(
+        server,
+        mark.run if mark else run,
+        look.state.origin,
+        wish.target,
+        choice.method,
+        confirms=wish.confirms,
+        falls_back=not wish.method,
+        is_forced=wish.is_forced,
+    )
+    why = choice.why
+    if not look.is_new:
+        why = _("goes on from %s") % server.status
+    return Planned(order, why, room)
+
+
+def carry_out(
+    run: migration.Run,
+    orders: Sequence[migration_steps.Order],
+    at_once: int,
+    wait: float,
+    *,
+    recovers: bool = False,
+) -> tuple[migration.Outcome, ...]:
+    """Migrate servers, recover those that broke if so wished, and tidy up.
+
+    :param wait: seconds within which Nova updates what servers hold
+    :raises KeyboardInterrupt: nothing that Nova does is broken off
+    """
+    outcomes = moving.move_all(
+        run, orders, at_once, stops_at_poison=not recovers
+    )
+    if recovers:
+        outcomes = tuple(_recover(run, o, wait) for o in outcomes)
+    return moving.settle(run, outcomes, wait)
+
+
+def _recover(
+    run: migration.Run, outcome: migration.Outcome, wait: float
+) -> migration.Outcome:
+    """Recover a server that its migration left broken."""
+    from osc_gpu.cloud import recovery_run
+
+    broken = outcome.result == migration_steps.POISONED or (
+        outcome.result == migration_steps.FAILED
+        and outcome.server.status == 'ERROR'
+    )
+    if not broken:
+        return outcome
+    done = recovery_run.recover(run, outcome.server, wait=wait)
+    return dataclasses.replace(
+        outcome,
+        server=done.server,
+        result=migration_steps.RECOVERED if done.is_healed else outcome.result,
+        detail=f'{outcome.detail}; {done.detail}',
+    )

@@ -41,6 +41,7 @@ from osc_gpu.sandbox import releases  # noqa: E402
 SERVICES = {
     '2025.1': {
         'nova': '31.3.1',
+        'cinder': '26.3.0',
         'keystone': '27.1.0',
         'glance': '30.2.0',
         'neutron': '26.0.6',
@@ -48,6 +49,7 @@ SERVICES = {
     },
     '2025.2': {
         'nova': '32.2.1',
+        'cinder': '27.0.0',
         'keystone': '28.1.0',
         'glance': '31.1.0',
         'neutron': '27.0.4',
@@ -55,6 +57,7 @@ SERVICES = {
     },
     '2026.1': {
         'nova': '33.0.2',
+        'cinder': '28.0.0',
         'keystone': '29.1.0',
         'glance': '32.0.0',
         'neutron': '28.0.2',
@@ -62,6 +65,7 @@ SERVICES = {
     },
     '2026.2': {
         'nova': '34.0.0',
+        'cinder': '29.0.0',
         'keystone': '30.0.0',
         'glance': '33.0.0',
         'neutron': '29.0.0',
@@ -75,7 +79,7 @@ SERVICES = {
 OVERRIDES = {
     '2025.1': {'setuptools': '75.8.2', 'fixtures': '4.2.5'},
     '2025.2': {'setuptools': '75.8.2', 'click': '8.2.1'},
-    '2026.1': {'setuptools': '80.9.0'},
+    '2026.1': {'setuptools': '80.9.0', 'zstd': '1.5.7.2'},
     '2026.2': {'setuptools': '80.9.0'},
 }
 

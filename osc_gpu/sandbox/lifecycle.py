@@ -153,10 +153,11 @@ def _check_not_running(wanted: Wanted) -> None:
     if spec is None:
         return
     alive = {process.module for process in processes.find(_path(wanted))}
-    if not alive.issuperset(starting.MODULES.values()):
+    if not alive.issuperset(starting.services(spec).values()):
         return
     same = (
-        spec.release == wanted.release
+        starting.services(spec) == starting.MODULES
+        and spec.release == wanted.release
         and spec.topology == specs.plain(wanted.topology)
         and wanted.port_base in (None, spec.ports['identity'])
     )
@@ -236,18 +237,16 @@ def status(state: pathlib.Path) -> Status:
     if spec is None or not found:
         return Status('partial' if found else 'stopped', spec)
     services = []
+    modules = starting.services(spec)
     with futures.ThreadPoolExecutor(len(starting.MODULES)) as pool:
         ready = dict(
             zip(
-                starting.MODULES,
-                pool.map(
-                    lambda name: starting.is_ready(spec, name),
-                    starting.MODULES,
-                ),
+                modules,
+                pool.map(lambda name: starting.is_ready(spec, name), modules),
                 strict=True,
             )
         )
-    for service, module in starting.MODULES.items():
+    for service, module in modules.items():
         how = 'ready' if ready[service] else 'not ready'
         services.append(
             {

@@ -47,6 +47,7 @@ PACKAGES = (
     'nova',
     'keystone',
     'glance',
+    'cinder',
     'neutron',
     'openstack-placement',
     'oslotest',

@@ -233,7 +233,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         '--port-base',
         metavar='<port>',
         type=_whole(1, 65530),
-        help=_("First of six ports in a row (default: any free ones)"),
+        help=_("First of seven ports in a row (default: any free ones)"),
     )
     _add_placement(parser)
 

@@ -35,7 +35,7 @@ from osc_gpu.sandbox import topology
 
 ADDRESS = '127.0.0.1'
 REGION = 'RegionOne'
-SERVICES = ('identity', 'placement', 'image', 'network', 'compute')
+SERVICES = ('identity', 'placement', 'image', 'network', 'compute', 'volume')
 _PORTS = (*SERVICES, 'control')
 #: Below the ports that Linux gives to outgoing connections: one of those could
 #: be taken again before its service comes to it.

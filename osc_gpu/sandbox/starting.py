@@ -39,6 +39,7 @@ MODULES = {
     'image': 'glance_api',
     'network': 'neutron_api',
     'compute': 'nova_all',
+    'volume': 'cinder_all',
 }
 
 #: seconds after which a start has failed, however busy the machine
@@ -51,6 +52,7 @@ _PROBES = {
     'placement': '/',
     'image': '/',
     'network': '/v2.0/',
+    'volume': '/',
 }
 
 
@@ -76,6 +78,14 @@ def start(
         with _undisturbed():
             processes.end(path, list(children.values()))
         raise
+
+
+def services(spec: specs.Spec) -> dict[str, str]:
+    """Return the modules of a sandbox's services, by service.
+
+    One that an earlier version of this package has started has fewer.
+    """
+    return {name: MODULES[name] for name in MODULES if name in spec.ports}
 
 
 @contextlib.contextmanager

@@ -255,9 +255,9 @@ class TestTwentyHosts(TestCase):
 
         # A service dies: it is said, by those who are asked for it.
         found = {p.module: p.pid for p in self.processes()}
-        self.assertEqual(5, len(found))
+        self.assertEqual(6, len(found))
         os.kill(found['placement_api'], signal.SIGKILL)
-        base.wait_until('gone', lambda: len(self.processes()) == 4, 10)
+        base.wait_until('gone', lambda: len(self.processes()) == 5, 10)
         status = self.sandbox('status', '-f', 'json')
         self.assertEqual(1, status.status)
         data = json.loads(status.stdout)
@@ -277,7 +277,7 @@ class TestTwentyHosts(TestCase):
 
         # What is left of it is no hindrance.
         self.up()
-        self.assertEqual(5, len(self.processes()))
+        self.assertEqual(6, len(self.processes()))
         self.assertFalse(
             set(found.values()) & {p.pid for p in self.processes()}
         )

@@ -133,6 +133,9 @@ def auth_options(spec: Spec) -> dict[str, object]:
         'www_authenticate_uri': f'{spec.url("identity")}/v3',
         'service_token_roles': 'service',
         'service_token_roles_required': 'true',
+        # A token that Keystone has revoked is refused soon, and not only
+        # after five minutes.
+        'token_cache_time': 2,
     }
 
 

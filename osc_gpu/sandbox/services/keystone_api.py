@@ -73,6 +73,7 @@ def _furnish(spec: common.Spec) -> None:
         ('nova', 'compute', f'{spec.url("compute")}/v2.1'),
         ('glance', 'image', spec.url('image')),
         ('neutron', 'network', spec.url('network')),
+        ('cinder', 'block-storage', f'{spec.url("volume")}/v3'),
     ):
         _make_endpoints(spec, name, kind, url)
 

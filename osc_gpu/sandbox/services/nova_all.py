@@ -84,6 +84,8 @@ def options(spec: common.Spec) -> common.Options:
             'update_resources_interval': 12,
             'rpc_response_timeout': 60,
             'osapi_compute_workers': 1,
+            # How often Nova looks whether a volume is made: each second.
+            'block_device_allocate_retries_interval': 1,
         },
         'api': {'auth_strategy': 'keystone'},
         'database': {'connection': spec.database('nova')},
@@ -94,6 +96,11 @@ def options(spec: common.Spec) -> common.Options:
         'placement': credentials,
         'neutron': credentials,
         'glance': {'region_name': spec.region},
+        'cinder': credentials
+        | {
+            'catalog_info': 'block-storage::publicURL',
+            'os_region_name': spec.region,
+        },
         'oslo_concurrency': {'lock_path': nova / 'locks'},
         'filter_scheduler': {
             'enabled_filters': ','.join(_FILTERS),

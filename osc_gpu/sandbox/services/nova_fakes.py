@@ -61,6 +61,7 @@ def install() -> None:
         (driver.LibvirtDriver, '_create_mdev', _create_mdev),
         (driver.LibvirtDriver, 'migrate_disk_and_power_off', _power_off),
         (driver.LibvirtDriver, 'snapshot', _snapshot),
+        (driver.LibvirtDriver, 'get_volume_connector', _connector),
         (host.Host, 'get_online_cpus', _online_cpus),
         (host.Host, '_get_avail_memory_kb', _available_memory),
         (host.Host, 'get_memory_mb_total', _total_memory),
@@ -68,9 +69,7 @@ def install() -> None:
         (
             fakelibvirt.Connection,
             'defineXML',
-            functools.partialmethod(
-                _define, fakelibvirt.Connection.defineXML
-            ),
+            functools.partialmethod(_define, fakelibvirt.Connection.defineXML),
         ),
         (utils, 'is_valid_hostname', lambda name: True),
     ):
@@ -211,7 +210,7 @@ def _power_off(
 
 
 def _migrate(
-    domain: Any, uri: str, parameters: Mapping[str, Any], flags: int
+    domain: Any, uri: str, params: Mapping[str, Any], flags: int
 ) -> None:
     """Move a guest to another host's libvirt, as it runs."""
     from nova.tests.fixtures import libvirt as fakelibvirt
@@ -219,7 +218,7 @@ def _migrate(
     source = domain._connection
     destination = _connections[uri.split('/')[2]]
     moved = fakelibvirt.Domain(
-        destination, parameters['destination_xml'], running=True
+        destination, params['destination_xml'], running=True
     )
     destination._vms[moved.name()] = moved
     domain.destroy()
@@ -237,6 +236,11 @@ def _define(connection: Any, define: Callable[..., Any], xml: str) -> Any:
         if domain.name() == name:
             return domain
     return define(connection, xml)
+
+
+def _connector(driver: Any, instance: Any) -> dict[str, Any]:
+    # What os-brick would ask the machine, and answer the same for each host.
+    return {'host': driver._host.get_hostname(), 'ip': '127.0.0.1'}
 
 
 def _snapshot(

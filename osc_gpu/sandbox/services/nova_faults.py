@@ -135,7 +135,7 @@ class Faults:
 def install(faults: Faults) -> None:
     """Wrap Nova's methods so that ordered faults happen in them."""
     for point, place in POINTS.items():
-        errors = ERRORS
+        errors: Collection[str] = ERRORS
         if point in _WAITS:
             _wrap(_WAITS[point], faults, point, ('slow',))
             errors = ('libvirt', 'rollback')
@@ -179,13 +179,13 @@ def _host(owner: Any) -> str:
 
 
 def _happen(fault: Fault) -> None:
-    from nova import exception
-
     if fault.error == 'slow':
         nova_deaths.sleep(fault.seconds)
         return
     error = _error(fault)
     if fault.error == 'rollback':
+        from nova import exception
+
         raise exception.InstanceFaultRollback(inner_exception=error)
     raise error
 
@@ -196,19 +196,21 @@ def _error(fault: Fault) -> Exception:
     from nova.tests.fixtures import libvirt as fakelibvirt
 
     mine = f'(sandbox fault {fault.id})'
+    error: Exception
     if fault.point == 'claim':
-        return exception.ComputeResourcesUnavailable(
+        error = exception.ComputeResourcesUnavailable(
             reason=f'Claim pci failed {mine}'
         )
-    if fault.point == 'live-check':
-        return exception.MigrationPreCheckError(
+    elif fault.point == 'live-check':
+        error = exception.MigrationPreCheckError(
             reason=f'CPU does not have compatibility {mine}'
         )
-    made: Exception = fakelibvirt.make_libvirtError(
-        fakelibvirt.libvirtError,
-        'Requested operation is not valid: PCI device 0000:84:00.0 is in use '
-        f'by driver QEMU, domain instance-0000002a {mine}',
-        error_code=fakelibvirt.VIR_ERR_OPERATION_INVALID,
-        error_domain=fakelibvirt.VIR_FROM_QEMU,
-    )
-    return made
+    else:
+        error = fakelibvirt.make_libvirtError(
+            fakelibvirt.libvirtError,
+            'Requested operation is not valid: PCI device 0000:84:00.0 is in '
+            f'use by driver QEMU, domain instance-0000002a {mine}',
+            error_code=fakelibvirt.VIR_ERR_OPERATION_INVALID,
+            error_domain=fakelibvirt.VIR_FROM_QEMU,
+        )
+    return error

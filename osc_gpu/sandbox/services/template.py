@@ -13,7 +13,7 @@
 """Make a release's template: the databases of all services, empty but synced.
 
 Syncing takes 2 to 3 s a database, most of it imports. Done once when a
-release is installed, a sandbox starts by copying five small files.
+release is installed, a sandbox starts by copying some small files.
 """
 
 from collections.abc import Callable
@@ -71,6 +71,14 @@ def _glance(folder: pathlib.Path) -> None:
     _run('glance-manage', '--config-file', config, 'db_sync')
 
 
+def _cinder(folder: pathlib.Path) -> None:
+    config = common.write_config(
+        folder / 'cinder.conf',
+        {'database': {'connection': _url(folder, 'cinder')}},
+    )
+    _run('cinder-manage', '--config-file', config, 'db', 'sync')
+
+
 def _neutron(folder: pathlib.Path) -> None:
     # Neutron's migrations alter constraints, which SQLite cannot.
     code = (
@@ -114,6 +122,7 @@ def main() -> None:
         _nova,
         _neutron,
         _keystone,
+        _cinder,
         _glance,
         _placement,
     )

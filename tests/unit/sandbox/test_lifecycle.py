@@ -94,7 +94,7 @@ class SandboxTestCase(unittest.TestCase):
 
 
 class TestUp(SandboxTestCase):
-    """Five real processes, though of a few lines only."""
+    """Six real processes, though of a few lines only."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -154,9 +154,9 @@ class TestUp(SandboxTestCase):
             [(name, 'ready') for name in specs.SERVICES],
             [(s['name'], s['state']) for s in found.services],
         )
-        self.assertEqual(5, len({s['pid'] for s in found.services}))
+        self.assertEqual(6, len({s['pid'] for s in found.services}))
 
-        self.assertEqual(5, self.down())
+        self.assertEqual(6, self.down())
         self.assertEqual('stopped', lifecycle.status(self.state).state)
         self.assertFalse(specs.clouds_path(self.state).exists())
         self.assertTrue((self.state / 'logs' / 'compute.log').exists())
@@ -182,6 +182,27 @@ class TestUp(SandboxTestCase):
                 self.assertFalse(caught.exception.same)
                 self.assertIn("end it with 'down'", str(caught.exception))
         self.assertEqual(spec, specs.read(self.state))
+
+    def test_of_an_earlier_version(self) -> None:
+        fewer = {
+            name: module
+            for name, module in starting.MODULES.items()
+            if name != 'volume'
+        }
+        with (
+            mock.patch.object(starting, 'MODULES', fewer),
+            mock.patch.object(specs, '_PORTS', (*fewer, 'control')),
+        ):
+            spec = self.up()
+
+        found = lifecycle.status(self.state)
+        self.assertEqual('running', found.state)
+        self.assertEqual([*fewer], [s['name'] for s in found.services])
+        with self.assertRaises(lifecycle.Running) as caught:
+            self.up()
+        self.assertFalse(caught.exception.same)
+        self.assertEqual(spec, specs.read(self.state))
+        self.assertEqual(5, self.down())
 
     def test_on_the_remains_of_a_crash(self) -> None:
         first = self.up()

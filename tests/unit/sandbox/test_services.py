@@ -12,24 +12,31 @@
 
 """The sandbox's service half, as far as it needs no OpenStack."""
 
+import importlib
 import io
 import json
 import pathlib
 import sys
 import tempfile
+import threading
+import time
 import types
 import unittest
 from unittest import mock
 from xml.etree import ElementTree
 
 import osc_gpu.sandbox
+from osc_gpu.sandbox import shell
 
 # These modules are the top-level package `services` of another environment.
 sys.path.append(str(pathlib.Path(osc_gpu.sandbox.__file__).parent))
+from services import cinder_all
 from services import common
 from services import nova_cards
 from services import nova_computes
 from services import nova_control
+from services import nova_deaths
+from services import nova_fakes
 from services import nova_faults
 
 
@@ -42,6 +49,7 @@ def card(**more):
         'numa_node': 1,
         'resource_class': None,
         'traits': [],
+        'live_migratable': False,
     } | more
 
 
@@ -139,6 +147,10 @@ class TestConfiguration(unittest.TestCase):
             },
             entries[0],
         )
+        (entry,) = nova_computes.device_spec(
+            {'cards': [card(live_migratable=True)]}
+        )
+        self.assertEqual('yes', json.loads(entry)['live_migratable'])
         # Servers get a PF's functions, never the PF itself.
         self.assertEqual(
             ['20b6'] * 9, [entry['product_id'] for entry in entries[1:]]
@@ -168,6 +180,62 @@ class TestConfiguration(unittest.TestCase):
             )
 
 
+class TestVolumes(unittest.TestCase):
+    def test_configuration(self):
+        state = pathlib.Path('/state')
+        spec = common.Spec(
+            release='2026.2',
+            state=state,
+            template=state,
+            address='127.0.0.1',
+            ports={'identity': 5000, 'image': 9292},
+            secrets={'service': 'secret'},
+            region='RegionOne',
+            topology={},
+        )
+        options = cinder_all.options(spec)
+        self.assertEqual(
+            'sqlite:////state/db/cinder.sqlite',
+            options['database']['connection'],
+        )
+        default = options['DEFAULT']
+        # Nothing is limited, and nothing is written elsewhere.
+        limits = {v for k, v in default.items() if k.startswith('quota_')}
+        self.assertEqual({-1}, limits)
+        for path in ('state_path', 'api_paste_config'):
+            self.assertTrue(default[path].is_relative_to(state), path)
+        backend = options[default['enabled_backends']]
+        package, name, driver = backend['volume_driver'].split('.')
+        path = pathlib.Path(osc_gpu.sandbox.__file__).parent
+        source = (path / package / f'{name}.py').read_text()
+        self.assertIn(f'class {driver}(', source)
+
+    def test_driver(self):
+        stub = types.SimpleNamespace(VolumeDriver=object)
+        volume = types.SimpleNamespace(driver=stub)
+        stubs = {'cinder': mock.Mock(), 'cinder.volume': volume}
+        with mock.patch.dict(sys.modules, stubs):
+            driver = importlib.import_module('services.cinder_driver').Driver()
+        volume = types.SimpleNamespace(id='v1', name='volume-v1')
+        found = driver.initialize_connection(volume, {'host': 'gpu1'})
+        # Of these Nova asks nothing of the machine.
+        self.assertEqual('rbd', found['driver_volume_type'])
+        self.assertEqual('volumes/volume-v1', found['data']['name'])
+        self.assertEqual('v1', found['data']['volume_id'])
+        self.assertEqual(
+            ({}, True), driver.clone_image(None, volume, None, {}, None)
+        )
+        images = mock.Mock()
+        driver.copy_volume_to_image(None, volume, images, {'id': 'i1'})
+        images.update.assert_called_once_with(None, 'i1', {}, mock.ANY)
+
+    def test_connector_names_the_host(self):
+        driver = mock.Mock()
+        driver._host.get_hostname.return_value = 'gpu1'
+        found = nova_fakes._connector(driver, None)
+        self.assertEqual('gpu1', found['host'])
+
+
 class TestFaults(unittest.TestCase):
     def setUp(self):
         super().setUp()
@@ -188,12 +256,108 @@ class TestFaults(unittest.TestCase):
 
     def test_wrong_ones(self):
         for wrong, message in (
-            ({'point': 'boot'}, "no point 'boot': spawn, source"),
+            ({'point': 'boot'}, "no point 'boot': spawn, claim, source"),
             ({'point': 'spawn', 'error': 'x'}, "no error 'x': libvirt"),
             ({'point': 'spawn', 'times': 0}, 'times must be 1 or more'),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 self.faults.add(**wrong)
+
+    def test_the_command_knows_all(self):
+        self.assertEqual(tuple(nova_faults.POINTS), shell.POINTS)
+        self.assertEqual(nova_faults.ERRORS, shell.ERRORS)
+        for place in nova_faults._WAITS:
+            self.assertIn(place, nova_faults.POINTS)
+
+    def test_errors_that_a_place_is_not_for(self):
+        self.faults.add('claim', error='slow')
+        hit = self.faults.hit
+        self.assertIsNone(hit('claim', {'train'}, 'gpu1', ('libvirt',)))
+        self.assertIsNotNone(hit('claim', {'train'}, 'gpu1', ('slow',)))
+
+    def test_who_is_asked(self):
+        """A driver, a tracker or a manager is told; a claim has it."""
+        instance = type('Instance', (), {})
+        train = instance()
+        train.uuid, train.display_name = 'u', 'train'
+        driver = type('Driver', (), {'spawn': lambda self, *args: args})
+        claim = type('Claim', (), {'test': lambda self, limits: limits})
+        module = types.ModuleType('nova_of_tests')
+        module.Driver, module.Claim = driver, claim
+        sys.modules['nova_of_tests'] = module
+        self.addCleanup(sys.modules.pop, 'nova_of_tests')
+        for place in ('Driver.spawn', 'Claim.test'):
+            nova_faults._wrap(
+                f'nova_of_tests:{place}', self.faults, 'spawn', ('slow',)
+            )
+
+        one = driver()
+        one._host = mock.Mock()
+        one._host.get_hostname.return_value = 'gpu1'
+        two = claim()
+        two.instance, two.tracker = train, types.SimpleNamespace(host='gpu2')
+        for host in ('gpu1', 'gpu2'):
+            self.faults.add('spawn', 'slow', seconds=0, host=host)
+        self.assertEqual(('context', train), one.spawn('context', train))
+        self.assertEqual('limits', two.test('limits'))
+        self.assertEqual([1, 1], [f['hits'] for f in self.faults.list()])
+
+
+class TestDeaths(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        patched = mock.patch.dict(nova_deaths._dead, clear=True)
+        patched.start()
+        self.addCleanup(patched.stop)
+        code = 'class Manager:\n    def work(self, what): return what()\n'
+        found = {}
+        exec(compile(code, '/lib/nova/compute/manager.py', 'exec'), found)
+        self.manager, self.other = found['Manager'](), found['Manager']()
+
+    def test_only_whose_service_is_dead(self):
+        self.manager.work(nova_deaths.check)
+        nova_deaths.bury(self.manager)
+        nova_deaths.check()
+        self.other.work(nova_deaths.check)
+        for what in (
+            nova_deaths.check,
+            # However deep, and for whomever else.
+            lambda: self.other.work(lambda: nova_deaths.check()),
+            nova_deaths._checked(lambda: self.fail('it went on')),
+            nova_deaths.die,
+        ):
+            with self.assertRaises(nova_deaths.Died):
+                self.manager.work(what)
+        # No handler of Nova's takes it for an error.
+        self.assertNotIsInstance(nova_deaths.Died(), Exception)
+
+    def test_sleep(self):
+        self.manager.work(lambda: nova_deaths.sleep(0))
+        threading.Timer(0.05, nova_deaths.bury, [self.manager]).start()
+        began = time.monotonic()
+        with self.assertRaises(nova_deaths.Died):
+            self.manager.work(lambda: nova_deaths.sleep(60))
+        self.assertLess(time.monotonic() - began, 10)
+
+    def test_kill(self):
+        host = {'name': 'gpu1', 'cards': []}
+        computes = nova_computes.Computes({'hosts': [host]})
+        compute = mock.Mock(manager=self.manager, rpcserver_alt=None)
+        self.manager.rt, self.manager.driver = mock.Mock(), mock.Mock()
+        computes._services['gpu1'] = compute
+        with mock.patch.object(
+            nova_computes, '_set_heartbeat', autospec=True
+        ) as heartbeat:
+            computes.kill('gpu1')
+        heartbeat.assert_called_once_with('gpu1', nova_computes._LONG_AGO)
+        self.assertEqual({'gpu1': {'state': 'down'}}, computes.states())
+        compute.rpcserver.stop.assert_called_once_with()
+        with self.assertRaises(nova_deaths.Died):
+            self.manager.work(nova_deaths.check)
+        with self.assertRaises(nova_deaths.Died):
+            self.manager.driver._host.get_connection()
+        with self.assertRaises(nova_computes.Conflict):
+            computes.kill('gpu1')
 
 
 class TestControl(unittest.TestCase):

@@ -417,6 +417,7 @@ class TestEnv(ShellTestCase):
             'OS_USERNAME': 'me',
             'OS_AUTH_URL': 'http://prod',
             'OS_PROJECT_ID': 'x',
+            'OS_VOLUME_API_VERSION': '2',
             'OS_STDOUT_CAPTURE': '1',
         }
         found = self.exports()

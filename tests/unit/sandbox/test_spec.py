@@ -80,11 +80,12 @@ class TestPorts(unittest.TestCase):
                 'image',
                 'network',
                 'compute',
+                'volume',
                 'control',
             ],
             list(ports),
         )
-        self.assertEqual(6, len(set(ports.values())))
+        self.assertEqual(7, len(set(ports.values())))
         # What Linux gives to outgoing connections may be gone again at once.
         self.assertLess(max(ports.values()), 32768)
         for number in ports.values():
@@ -96,7 +97,7 @@ class TestPorts(unittest.TestCase):
             holder = fake.return_value.__enter__.return_value
             ports = specs.choose_ports(4000)
 
-        self.assertEqual(list(range(4000, 4006)), list(ports.values()))
+        self.assertEqual(list(range(4000, 4007)), list(ports.values()))
         self.assertEqual(
             [mock.call((specs.ADDRESS, n)) for n in ports.values()],
             holder.bind.mock_calls,

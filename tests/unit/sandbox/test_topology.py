@@ -127,10 +127,16 @@ class TestValid(unittest.TestCase):
 
     def test_card_keys_by_type(self) -> None:
         for text, keys in (
-            (PCI, ['resource_class', 'traits']),
+            (PCI, ['resource_class', 'traits', 'live_migratable']),
             (
                 f'{PF}, vfs: 4',
-                ['resource_class', 'traits', 'vfs', 'vf_product_id'],
+                [
+                    'resource_class',
+                    'traits',
+                    'live_migratable',
+                    'vfs',
+                    'vf_product_id',
+                ],
             ),
             (f'{MDEV}, mdev_types: [{{name: nvidia-11}}]', ['mdev_types']),
         ):
@@ -260,6 +266,15 @@ class TestValid(unittest.TestCase):
         (one,) = parse(card(f'{PCI}, numa_node: -1')).hosts[0].cards
 
         self.assertEqual(-1, one.numa_node)
+
+    def test_live_migratable(self) -> None:
+        alias = 'name: a, vendor_id: 10de, product_id: 20b5'
+        for text, value in (('', False), (', live_migratable: true', True)):
+            aliases = f'aliases: [{{{alias}{text}}}]'
+            found = parse(card(f'{PCI}{text}', aliases))
+            (one,) = found.hosts[0].cards
+            self.assertIs(value, one.live_migratable)
+            self.assertIs(value, found.aliases[0].live_migratable)
 
     def test_traits_once_each(self) -> None:
         (one,) = parse(card(f'{PCI}, traits: [B, A, B]')).hosts[0].cards
@@ -837,7 +852,7 @@ _KEYS = strategies.sampled_from(
     'memory_mb disk_gb numa_nodes cards type vendor_id product_id address '
     'numa_node resource_class traits vfs vf_product_id mdev_types instances '
     'enabled device_type numa_policy cidr external size_mb properties '
-    'project role'.split()
+    'live_migratable project role'.split()
 ) | strategies.text(max_size=5)
 _TREES = strategies.recursive(
     _SCALARS,

@@ -222,6 +222,8 @@ class _Mover:
             self._say(words)
             if not _may_pass(exc):
                 seen = seen.tried(action.name, migration_steps.MOST_TRIES)
+            # It may be done all the same, and then the reason matters.
+            words = '; '.join(filter(None, (action.why, words)))
             self._seen = dataclasses.replace(seen, words=words)
             return False
         self._seen = seen.took(action)
@@ -236,6 +238,9 @@ class _Mover:
                 marks.short(server.host_id),
                 self._order.home,
             )
+            if server.is_locked:
+                # Nova keeps the old reason for an admin who is its owner.
+                server_actions.unlock(conn, server.id)
             server_actions.lock(conn, server.id, marks.write_move(mark))
         elif action.name in _TARGETED:
             _TARGETED[action.name](conn, server.id, action.host)

@@ -141,10 +141,7 @@ def of_source(hosts: Hosts, host: str) -> Iterator[str]:
     """Say why a server cannot leave its host."""
     if any(h.host == host and not h.is_up for h in hosts):
         yield (
-            _(
-                "its host %s is down, and Nova migrates from hosts that are up "
-                "only"
-            )
+            _("its host %s is down; Nova migrates only from hosts that are up")
             % host
         )
 

@@ -261,7 +261,8 @@ def _poisoned(
 def _shelved(
     state: migration_state.State, order: Order, seen: Seen
 ) -> Decision:
-    if state.mark is None:
+    # Under a lock of somebody else, which is kept, there is no mark.
+    if state.mark is None and SHELVE not in seen.tries:
         return End(REFUSED, _("it is %s") % state.server.status)
     action = OFFLOAD if state.server.status == 'SHELVED' else UNSHELVE
     if seen.is_worn(action):
@@ -284,10 +285,18 @@ def _idle(
     seen: Seen,
     stale: Collection[str],
 ) -> Decision:
-    if state.has_left or state.server.host != order.source:
+    # Not by the mark: who owns a server can write one, too.
+    if state.server.host != order.source:
         if stale and not order.is_forced:
             return End(POISONED, _poisoned(state, stale, _("it has moved")))
         return End(MIGRATED)
+    if UNSHELVE in seen.tries:
+        return End(
+            FAILED,
+            _("no other host took it, so it is back on %s")
+            % state.server.host,
+            is_clean=True,
+        )
     new = [r for r in state.records if r.uuid not in seen.records]
     failed = [r for r in new if r.status in _FAILED]
     if stale and (failed or not order.is_forced):
@@ -295,12 +304,14 @@ def _idle(
     if new and new[-1].status == 'reverted':
         return End(REVERTED, seen.words, is_clean=True)
     action = _ACTIONS[order.method]
-    if action == LIVE and failed and order.falls_back:
+    if action == LIVE and order.falls_back and (failed or seen.is_worn(LIVE)):
         action = MIGRATE
         failed = [r for r in failed if r.kind != 'live-migration']
     if failed:
         return End(FAILED, _failed(failed[-1], seen.words), is_clean=True)
-    if not state.server.is_locked:
+    if not state.server.is_locked or (
+        state.has_left and LOCK not in seen.taken
+    ):
         action = LOCK
     if seen.is_worn(action):
         return End(FAILED, seen.words, is_clean=True)

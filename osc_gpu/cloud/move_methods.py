@@ -19,6 +19,7 @@ A live migration takes devices that can be moved while they are in use.
 """
 
 from collections.abc import Collection
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from osc_gpu.cloud import servers
@@ -92,3 +93,18 @@ def _is_live(
         and len(traits) >= devices
         and all(LIVE_TRAIT in found for found in traits)
     )
+
+
+def refusals(server: servers.GpuServer, method: str) -> Iterator[str]:
+    """Say why a server cannot go this way (facts 4)."""
+    is_active = server.status == _ACTIVE
+    if method == LIVE and not is_active:
+        yield _("it does not run: --method cold")
+    if method == SHELVE and not is_active:
+        yield _("shelving would start it: --method cold")
+    if (
+        method == SHELVE
+        and server.own_flavor is not None
+        and server.own_flavor.ephemeral
+    ):
+        yield _("shelving would lose its ephemeral disk: --method cold")

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 from typing import NamedTuple
+from typing import TypeVar
 
 from openstack import exceptions as sdk_exceptions
 
@@ -38,6 +39,8 @@ from osc_gpu.cloud import repair_writing
 from osc_gpu.cloud import server_actions
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
+
+T = TypeVar('T')
 
 #: Seconds within which Nova updates what servers hold, and some more.
 WAIT = 90
@@ -140,16 +143,20 @@ def settle(
     """
     moved = [o for o in outcomes if o.result == migration_steps.MIGRATED]
     found = side_by_side.each(
-        lambda o: repair_writing.attempt(lambda: _read_left(run, o)),
+        lambda o: _persist(run, lambda: _read_left(run, o)),
         moved,
         at_once,
     )
     said = {
-        o.server.id: left.text
-        for o, left in zip(moved, found, strict=True)
-        if isinstance(left, repair_writing.Outcome)
+        o.server.id: one.text
+        for o, one in zip(moved, found, strict=True)
+        if isinstance(one, repair_writing.Outcome)
     }
-    said |= _mend(run, [f for f in found if isinstance(f, _Left)], wait)
+    left = [one for one in found if isinstance(one, _Left)]
+    mended = _persist(run, lambda: _mend(run, left, wait))
+    if isinstance(mended, repair_writing.Outcome):
+        mended = {one.state.server.id: mended.text for one in left}
+    said |= mended
     settled = [
         dataclasses.replace(
             o, result=migration_steps.UNSETTLED, detail=said[o.server.id]
@@ -161,6 +168,21 @@ def settle(
     return tuple(
         side_by_side.each(lambda o: _unlock(run, o), settled, at_once)
     )
+
+
+def _persist(
+    run: migration.Run, call: Callable[[], T]
+) -> T | repair_writing.Outcome:
+    """Return what a call returns; try again what the cloud refused.
+
+    :raises openstack.exceptions.ForbiddenException: the user may not write
+    """
+    for _try in range(migration_steps.MOST_TRIES):
+        found = repair_writing.attempt(call)
+        if not isinstance(found, repair_writing.Outcome):
+            break
+        run.pause(migration.FIRST_PAUSE)
+    return found
 
 
 def _read_left(run: migration.Run, outcome: migration.Outcome) -> _Left:

@@ -26,7 +26,8 @@ from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import drain_packing
-from osc_gpu.cloud import extra_specs
+from osc_gpu.cloud import drain_reading
+from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_checks
@@ -36,7 +37,6 @@ from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import move_methods
 from osc_gpu.cloud import moving
 from osc_gpu.cloud import placement
-from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -68,8 +68,11 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class _Look:
+    """One look at a server; ``source`` is the host that it shall leave."""
+
     state: migration_state.State
     held: migration_proof.Held
+    source: str
 
     @property
     def server(self) -> servers.GpuServer:
@@ -80,7 +83,7 @@ class _Look:
         """Whether its move has not begun yet."""
         return (
             self.state.stand == migration_state.IDLE
-            and not self.state.has_left
+            and self.server.host == self.source
         )
 
 
@@ -107,15 +110,14 @@ def plan(
     servers.warn_of_unknown(found.values())
     _require_gpus(found.values())
     looks = side_by_side.each(
-        lambda server: _look(conn, server, wish.also), found.values()
+        lambda server: _look(conn, world, server, wish.also), found.values()
     )
     said = {look.server.id: _refusals(world, look, wish) for look in looks}
     packed = drain_packing.Packed({}, {})
     if not any(said.values()):
         packed = _pack(conn, world, looks, wish)
         said |= {
-            server_id: [why]
-            for server_id, why in packed.unplaced.items()
+            server_id: [why] for server_id, why in packed.unplaced.items()
         }
     refused = [
         f'{found[server_id].name}: {"; ".join(reasons)}'
@@ -156,11 +158,27 @@ def _require_gpus(found: Collection[servers.GpuServer]) -> None:
 
 def _look(
     conn: connection.Connection,
+    world: audit_model.Snapshot,
     server: servers.GpuServer,
     also: Collection[str],
 ) -> _Look:
     state = migration_state.read(conn, server.id, also=also)
-    return _Look(state, migration_proof.read(conn, server.id))
+    held = migration_proof.read(conn, server.id)
+    return _Look(state, held, _source(world, state))
+
+
+def _source(world: audit_model.Snapshot, state: migration_state.State) -> str:
+    """Return the host that a server shall leave, or has left."""
+    if state.mark and state.stand in (
+        migration_state.IDLE,
+        migration_state.SHELVED,
+    ):
+        project_id = state.server.project_id
+        for hypervisor in world.hypervisors.values():
+            found = marks.digest(project_id, hypervisor.host)
+            if found == state.mark.source:
+                return hypervisor.host
+    return state.origin
 
 
 def _refusals(
@@ -171,6 +189,8 @@ def _refusals(
             world, look.state, wish.target, is_forced=wish.is_forced
         )
     )
+    if look.is_new and wish.method:
+        found += move_methods.refusals(look.server, wish.method)
     if look.is_new and not wish.is_forced:
         found += [
             problem.detail
@@ -204,11 +224,12 @@ def _pack(
         [
             drain_packing.Wish(
                 look.server.id,
-                resource_request.read(look.server.own_flavor, wish.also),
+                request,
                 away_from(world, look.server.host, wish.target),
             )
             for look in new
-            if look.server.own_flavor
+            for request in [drain_reading.request_of(look.server, wish.also)]
+            if request is not None
         ],
     )
 
@@ -233,23 +254,12 @@ def read_cloud(
 ) -> capacity_hosts.Cloud:
     """Read what room there is for servers.
 
-    What stands behind their aliases is learned from what they hold.
+    One request for aggregates, and one for each class and amount that is
+    asked of one provider. What stands behind their aliases is learned from
+    what they hold.
 
     :param held: what each of them holds: provider -> class -> amount
     """
-    flavors = [
-        dataclasses.replace(
-            server.own_flavor,
-            id=server.id,
-            extra_specs={
-                key: value
-                for key, value in server.own_flavor.extra_specs.items()
-                if key != extra_specs.ALIAS
-            },
-        )
-        for server in found.values()
-        if server.own_flavor
-    ]
     learned = alias_classes.learn(
         (
             alias_classes.Sample(server.gpu_request, held[server.id])
@@ -258,8 +268,23 @@ def read_cloud(
         ),
         world.names,
     )
-    cloud = capacity_reading.read(conn, flavors, also)
-    return dataclasses.replace(cloud, alias_classes=learned)
+    metadata = host_aggregates.values(host_aggregates.read(conn))
+    cloud = capacity_hosts.Cloud(
+        capacity_reading.gather(
+            world.names,
+            world.providers.values(),
+            world.hypervisors,
+            metadata,
+        ),
+        alias_classes=learned,
+    )
+    requests = [
+        request
+        for server in found.values()
+        for request in [drain_reading.request_of(server, also)]
+        if request is not None
+    ]
+    return capacity_reading.with_refusals(conn, cloud, world.names, requests)
 
 
 def _planned(
@@ -277,12 +302,16 @@ def _planned(
         and placement.is_pci_device(world.providers[uuid].name)
     ]
     choice = move_methods.choose(server, traits, wish.method)
+    # Without a host Nova may unshelve it where it was.
+    target = wish.target or (
+        room if choice.method == move_methods.SHELVE else ''
+    )
     mark = look.state.mark
     order = migration_steps.Order(
         server,
         mark.run if mark else run,
-        look.state.origin,
-        wish.target,
+        look.source,
+        target,
         choice.method,
         confirms=wish.confirms,
         falls_back=not wish.method,

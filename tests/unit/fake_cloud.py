@@ -41,12 +41,13 @@ class TestCase(fake_flavors.TestCase):
         self.servers: dict[str, dict[str, Any]] = {}
         self.migrations: list[dict[str, Any]] = []
         self.aggregates: list[dict[str, Any]] = []
+        self.groups: list[dict[str, Any]] = []
         self.actions: dict[str, list[dict[str, Any]]] = {}
         self.cloud.get(
             re.compile(
                 re.escape(base.COMPUTE)
                 + '/(os-hypervisors|os-services|servers|os-migrations'
-                '|os-aggregates)'
+                '|os-aggregates|os-server-groups)'
             ),
             text=self._answer,
         )
@@ -175,6 +176,18 @@ class TestCase(fake_flavors.TestCase):
             }
         )
 
+    def add_group(self, name: str, policy: str, *servers: str) -> None:
+        """Add a server group."""
+        self.groups.append(
+            {
+                'id': f'id-{name}',
+                'name': name,
+                'policy': policy,
+                'rules': {},
+                'members': list(servers),
+            }
+        )
+
     def add_action(self, server: str, start: str, *events: str) -> None:
         """Add a migrate action that began then, and had these events."""
         self.actions.setdefault(server, []).append(
@@ -189,14 +202,18 @@ class TestCase(fake_flavors.TestCase):
     # How Nova answers.
 
     def _answer(self, request: Any, context: Any) -> str:
+        context.headers['Date'] = 'Sat, 21 Nov 2026 06:30:00 GMT'
         url = parse.urlsplit(request.url)
         path = url.path.removeprefix(parse.urlsplit(base.COMPUTE).path)
         asked = dict(parse.parse_qsl(url.query))
         parts = path.strip('/').split('/')
         if parts == ['os-hypervisors', 'detail']:
-            return json.dumps({'hypervisors': self.hypervisors})
+            return json.dumps({'hypervisors': self._asked_hosts(asked)})
         if parts == ['os-services']:
             return json.dumps({'services': self._asked_services(asked)})
+        if parts == ['os-server-groups']:
+            found = self.groups[int(asked.get('offset', 0)) :]
+            return json.dumps({'server_groups': found})
         if parts == ['os-aggregates']:
             return json.dumps({'aggregates': self.aggregates})
         if parts == ['os-migrations']:
@@ -212,6 +229,20 @@ class TestCase(fake_flavors.TestCase):
         context.status_code = 404
         message = f'{parts[-1]} could not be found.'
         return json.dumps({'itemNotFound': {'code': 404, 'message': message}})
+
+    def _asked_hosts(self, asked: dict[str, str]) -> list[Any]:
+        if 'with_servers' not in asked:
+            return self.hypervisors
+        found = []
+        for hypervisor in self.hypervisors:
+            host = hypervisor['service']['host']
+            there = [
+                {'uuid': server['id'], 'name': server['name']}
+                for server in self.servers.values()
+                if server['OS-EXT-SRV-ATTR:host'] == host
+            ]
+            found.append(hypervisor | ({'servers': there} if there else {}))
+        return found
 
     def _asked_services(self, asked: dict[str, str]) -> list[Any]:
         return [
@@ -233,6 +264,10 @@ class TestCase(fake_flavors.TestCase):
             for record in self.migrations
             if asked.get('status') in (None, record['status'])
             and asked.get('instance_uuid') in (None, record['instance_uuid'])
+            and asked.get('host')
+            in (None, record['source_compute'], record['dest_compute'])
+            and asked.get('source_compute') in (None, record['source_compute'])
+            and asked.get('changes-since', '')[:19] <= record['updated_at']
         ]
 
     def _asked_servers(
@@ -245,6 +280,8 @@ class TestCase(fake_flavors.TestCase):
             if (not statuses or server['status'] in statuses)
             and asked.get('host') in (None, server['OS-EXT-SRV-ATTR:host'])
             and asked.get('project_id') in (None, server['tenant_id'])
+            and ('locked' not in asked or server.get('locked'))
+            and asked.get('changes-since', '')[:19] <= server['updated']
             and (
                 'flavor' not in asked
                 or names.get(asked['flavor'])

@@ -32,3 +32,17 @@ class TestRead(fake_cloud.TestCase, wire.TestCase):
 
     def test_none(self):
         self.assertEqual((), host_aggregates.read(self.conn))
+
+    def test_values(self):
+        self.add_aggregate('a', ['gpu1', 'gpu2'], gpu='a100')
+        self.add_aggregate('b', ['gpu1'], gpu='v100', rack='1')
+        self.assertEqual(
+            {
+                'gpu1': {
+                    'gpu': frozenset(['a100', 'v100']),
+                    'rack': frozenset(['1']),
+                },
+                'gpu2': {'gpu': frozenset(['a100'])},
+            },
+            host_aggregates.values(host_aggregates.read(self.conn)),
+        )

@@ -40,6 +40,24 @@ class TestRead(fake_cloud.TestCase, wire.TestCase):
         self.assertEqual(['GET /os-hypervisors/detail'], self.requests)
         self.assertEqual(['2.53'], self.microversions('compute'))
 
+    def test_with_servers(self):
+        root = self.add_host('gpu1', service='svc')
+        self.add_host('gpu2')
+        ids = [self.add_server(name, {}, host='svc') for name in 'ab']
+        found = hypervisors.read(self.conn, with_servers=True)
+        self.assertEqual(tuple(ids), found[root].servers)
+        self.assertEqual(
+            [(), ()],
+            [h.servers for h in hypervisors.read(self.conn).values()],
+        )
+        self.assertEqual(
+            [
+                'GET /os-hypervisors/detail?with_servers=True',
+                'GET /os-hypervisors/detail',
+            ],
+            self.requests,
+        )
+
     def test_pages(self):
         self.add_host('gpu1')
         first = self.hypervisors[0]

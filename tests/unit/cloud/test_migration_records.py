@@ -55,6 +55,14 @@ class TestRead(fake_cloud.TestCase, wire.TestCase):
             ['GET /os-migrations?instance_uuid=s1'], self.requests
         )
 
+    def test_of_a_host(self):
+        self.add_migration('s1', 'confirmed')
+        self.add_migration('s2', 'confirmed', source_compute='gpu3')
+        self.add_migration('s3', 'error', dest_compute='gpu4')
+        found = migration_records.read(self.conn, host='gpu2')
+        self.assertEqual(['s1', 's2'], [r.server_id for r in found])
+        self.assertEqual(['GET /os-migrations?host=gpu2'], self.requests)
+
     def test_pages(self):
         self.add_migration('s1', 'error')
         record = self.migrations[0]

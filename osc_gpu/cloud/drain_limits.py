@@ -1,0 +1,199 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What keeps servers from hosts that have room: groups and zones.
+
+Nova heeds both when it moves a server, whoever names the host. A server of a
+group with the policy affinity goes only where the group has a member by now,
+itself included, so that alone it goes nowhere (nova/scheduler/utils.py,
+setup_instance_group); one that was asked for in an availability zone stays in
+it.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+from typing import NamedTuple
+
+from openstack import connection
+
+from osc_gpu.cloud import host_aggregates
+from osc_gpu.cloud import hypervisors
+from osc_gpu.cloud import rest
+from osc_gpu.i18n import _
+
+#: From here on a group has one policy, with rules.
+_GROUPS = '2.64'
+
+#: From here on a server has the zone that it was asked for in.
+_PINNED = '2.96'
+
+_ZONE = 'availability_zone'
+
+
+class Group(NamedTuple):
+    """A server group that Nova enforces; ``per_host`` is for anti-affinity."""
+
+    id: str
+    name: str
+    is_affinity: bool
+    members: frozenset[str]
+    per_host: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Where servers may be; hosts are those of compute services.
+
+    ``zones`` are the hosts of each availability zone but the default one,
+    ``pinned`` the zones of servers that were asked for in one, ``hosts_of``
+    where servers are.
+    """
+
+    groups: tuple[Group, ...] = ()
+    zones: Mapping[str, frozenset[str]] = dataclasses.field(
+        default_factory=dict
+    )
+    pinned: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    hosts_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def groups_of(self, server_id: str) -> tuple[Group, ...]:
+        """Return the groups that a server is in."""
+        return tuple(g for g in self.groups if server_id in g.members)
+
+    def apart(self, server_id: str) -> frozenset[str]:
+        """Return what no two servers on one host may have in common."""
+        groups = self.groups_of(server_id)
+        return frozenset(g.id for g in groups if not g.is_affinity)
+
+    def is_open(
+        self, server_id: str, host: str, leaving: Collection[str] = ()
+    ) -> bool:
+        """Tell whether a server may go to a host.
+
+        :param leaving: servers that are not counted where they are
+        """
+        zone = self.zones.get(self.pinned.get(server_id, ''))
+        if zone is not None and host not in zone:
+            return False
+        for group in self.groups_of(server_id):
+            others = self._others(group, server_id)
+            if group.is_affinity:
+                if others and host not in others.values():
+                    return False
+            elif group.per_host <= sum(
+                place == host and other not in leaving
+                for other, place in others.items()
+            ):
+                return False
+        return True
+
+    def held_by(self, server_id: str, *, is_shelved: bool = False) -> str:
+        """Say which group keeps a server on its host; '' if none does.
+
+        :param is_shelved: it is shelved on its way, so that it is nowhere
+        """
+        host = self.hosts_of.get(server_id)
+        for group in self.groups_of(server_id):
+            others = set(self._others(group, server_id).values())
+            if not group.is_affinity or others - {host}:
+                continue
+            if others or not is_shelved:
+                held = _("server group %(name)s (affinity) keeps it here")
+                alone = _("; alone in it, --method shelve moves it")
+                return held % {'name': group.name} + ('' if others else alone)
+        return ''
+
+    def _others(self, group: Group, server_id: str) -> Mapping[str, str]:
+        """Return where the other servers of a group are."""
+        return {
+            other: self.hosts_of[other]
+            for other in group.members
+            if other != server_id and other in self.hosts_of
+        }
+
+
+def read(
+    conn: connection.Connection,
+    computes: Iterable[hypervisors.Hypervisor],
+    aggregates: Iterable[host_aggregates.Aggregate],
+    host: str,
+) -> Limits:
+    """Read what is in the way of the servers on a host.
+
+    One request, one more if there are server groups, and one if there are
+    availability zones.
+
+    :param computes: with the servers on them
+    """
+    zones: dict[str, frozenset[str]] = {}
+    for aggregate in aggregates:
+        if aggregate.is_zone:
+            zone = aggregate.metadata[_ZONE]
+            hosts = zones.get(zone, frozenset())
+            zones[zone] = hosts.union(aggregate.hosts)
+    return Limits(
+        groups=_read_groups(conn),
+        zones=zones,
+        pinned=_read_pinned(conn, host) if zones else {},
+        hosts_of={
+            server: compute.host
+            for compute in computes
+            for server in compute.servers
+        },
+    )
+
+
+def _read_groups(conn: connection.Connection) -> tuple[Group, ...]:
+    """Read the groups of all projects that are not soft."""
+    found: list[Group] = []
+    offset = 0
+    while True:
+        body = rest.get(
+            conn.compute,
+            '/os-server-groups',
+            _GROUPS,
+            {'all_projects': 'True', 'offset': str(offset)},
+        )
+        page = body['server_groups']
+        if not page:
+            return tuple(found)
+        offset += len(page)
+        found += [
+            Group(
+                group['id'],
+                group['name'],
+                group['policy'] == 'affinity',
+                frozenset(group['members']),
+                int((group.get('rules') or {}).get('max_server_per_host', 1)),
+            )
+            for group in page
+            if group['policy'] in ('affinity', 'anti-affinity')
+        ]
+
+
+def _read_pinned(conn: connection.Connection, host: str) -> Mapping[str, str]:
+    """Read the zones that servers on a host were asked for in."""
+    found = rest.pages(
+        conn.compute,
+        '/servers/detail',
+        'servers',
+        _PINNED,
+        {'host': host, 'all_tenants': 'True'},
+    )
+    return {
+        server['id']: server['pinned_availability_zone']
+        for server in found
+        if server.get('pinned_availability_zone')
+    }

@@ -167,7 +167,8 @@ class _Mover:
             )
             self._began = dict(state.began)
             self.server = state.server
-            self._seen = (self._seen or _first_sight(state)).looked()
+            seen = self._seen or _first_sight(state)
+            self._seen = seen.looked(state)
             stale = migration_state.stale_hosts(self._run.world, state)
             step = migration_steps.decide(
                 state, self._order, self._seen, stale
@@ -276,9 +277,14 @@ class _Mover:
             migration_steps.TIMED_OUT,
             _(
                 "after %(seconds)d seconds still %(doing)s; it is left as it "
-                "is, and Nova goes on: run again"
+                "is, and Nova goes on: run again, or, if nothing changes: "
+                "openstack gpu server recover %(id)s"
             )
-            % {'seconds': self._run.timeout, 'doing': doing},
+            % {
+                'seconds': self._run.timeout,
+                'doing': doing,
+                'id': self.server.id,
+            },
         )
 
 

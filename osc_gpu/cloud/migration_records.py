@@ -27,10 +27,17 @@ from osc_gpu.cloud import side_by_side
 #: lists are paged.
 MICROVERSION = '2.59'
 
-_ACTIONS = '2.58'
+#: From here on events have details, in Nova's words.
+_ACTIONS = '2.84'
 
 #: The event of an action that the source of a migration has begun.
 _SOURCE_BEGAN = 'compute_resize_instance'
+
+#: The event of an action that the target of a migration claims devices.
+_PREPARED = 'compute_prep_resize'
+
+#: What Nova says of a claim that failed, and left nothing.
+_NO_CLAIM = 'Insufficient compute resources'
 
 #: A cold migration or resize that nobody has confirmed or reverted yet.
 FINISHED = 'finished'
@@ -121,23 +128,31 @@ def parse(found: Mapping[str, Any]) -> MigrationRecord:
 
 
 def read_began(conn: connection.Connection, record: MigrationRecord) -> bool:
-    """Ask whether the source of a migration began, in two requests.
+    """Ask whether a failed migration left devices claimed.
 
-    A record does not name its action; it is made right after it.
+    Two requests. It did if its source began; or if the target failed after
+    its claim, as it does when Placement refuses what Nova claimed there. It
+    did not if the claim itself failed (facts 4).
     """
     path = f'/servers/{record.server_id}/os-instance-actions'
-    actions = [
-        action
-        for action in rest.get(conn.compute, path, _ACTIONS)['instanceActions']
-        if action['action'] in ('migrate', 'resize')
-    ]
-    if not actions:
+    actions = rest.get(conn.compute, path, _ACTIONS)['instanceActions']
+    moves = [a for a in actions if a['action'] in ('migrate', 'resize')]
+    if not moves:
         return False
-    nearest = min(actions, key=lambda a: _apart(a['start_time'], record))
+    # A record does not name its action; it is made right after it.
+    nearest = min(moves, key=lambda a: _apart(a['start_time'], record))
     path = f'{path}/{nearest["request_id"]}'
     action = rest.get(conn.compute, path, _ACTIONS)['instanceAction']
-    return any(
-        event['event'] == _SOURCE_BEGAN for event in action.get('events') or ()
+    return any(_is_claimed(event) for event in action.get('events') or ())
+
+
+def _is_claimed(event: Mapping[str, Any]) -> bool:
+    if event['event'] == _SOURCE_BEGAN:
+        return True
+    return (
+        event['event'] == _PREPARED
+        and event.get('result') == 'Error'
+        and _NO_CLAIM not in (event.get('details') or _NO_CLAIM)
     )
 
 

@@ -17,16 +17,18 @@ simply run again: what is next follows from where the server stands.
 """
 
 from collections.abc import Collection
-from collections.abc import Mapping
 import dataclasses
-from typing import NamedTuple
 
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_records
+from osc_gpu.cloud import migration_seen
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import move_methods
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
+
+Action = migration_seen.Action
+Seen = migration_seen.Seen
 
 #: What became of a server.
 MIGRATED = 'migrated'
@@ -51,11 +53,14 @@ UNSHELVE = 'unshelve'
 CONFIRM = 'confirm'
 REVERT = 'revert'
 
-#: How often Nova is asked for the same before it counts as failed.
-MOST_TRIES = 4
+MOST_TRIES = migration_seen.MOST_TRIES
 
 #: How many looks it may take until something shows of what Nova took on.
 MOST_LOOKS = 4
+
+#: How many looks in a row may show the same of a migration that nobody works
+#: on; about a minute.
+MOST_STILL = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,58 +84,6 @@ class Order:
     confirms: bool = True
     falls_back: bool = False
     is_forced: bool = False
-
-
-class Action(NamedTuple):
-    """Something that Nova is asked for, with the reason if there is one.
-
-    ``host`` is where to, '' where Nova chooses.
-    """
-
-    name: str
-    why: str = ''
-    host: str = ''
-
-    @property
-    def text(self) -> str:
-        """What to tell about it."""
-        text = f'{self.name} to {self.host}' if self.host else self.name
-        return f'{text}: {self.why}' if self.why else text
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What one run knows: the migrations that were over when it began.
-
-    ``tries`` are how often each action was asked for, ``taken`` those that
-    Nova took on, ``looks`` how often the server was looked at since then.
-    ``words`` say why the last one was chosen, or refused.
-    """
-
-    records: frozenset[str] = frozenset()
-    tries: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    taken: frozenset[str] = frozenset()
-    looks: int = 0
-    words: str = ''
-
-    def tried(self, action: str, times: int = 1) -> 'Seen':
-        """Return what is known when an action is asked for."""
-        tries = {**self.tries, action: self.tries.get(action, 0) + times}
-        return dataclasses.replace(self, tries=tries)
-
-    def took(self, action: Action) -> 'Seen':
-        """Return what is known after Nova took an action on."""
-        return dataclasses.replace(
-            self, taken=self.taken | {action.name}, looks=0, words=action.why
-        )
-
-    def looked(self) -> 'Seen':
-        """Return what is known after one more look."""
-        return dataclasses.replace(self, looks=self.looks + 1)
-
-    def is_worn(self, action: str) -> bool:
-        """Tell whether an action was asked for often enough."""
-        return self.tries.get(action, 0) >= MOST_TRIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +131,7 @@ def decide(
     """
     stand = state.stand
     if stand == migration_state.BUSY:
-        return Wait(_doing(state))
+        return _busy(state, seen)
     if stand == migration_state.UNKNOWN:
         return Wait(_("its cell does not answer"))
     if stand == migration_state.UNCONFIRMED:
@@ -190,6 +143,30 @@ def decide(
     if stand == migration_state.OTHER:
         return End(REFUSED, _("it is %s") % state.server.status)
     return _idle(state, order, seen, stale)
+
+
+def _busy(state: migration_state.State, seen: Seen) -> Decision:
+    """Wait, unless a compute service died in the middle of the migration.
+
+    Started again, it takes the server for idle and goes on with nothing.
+    """
+    server, newest = state.server, state.newest
+    is_idle = not server.task_state and server.status in _AT_REST
+    if newest is None or not is_idle or seen.still < MOST_STILL:
+        return Wait(_doing(state))
+    return End(
+        POISONED if server.gpu_request.aliases else FAILED,
+        _(
+            "its migration %(record)s stands still as %(status)s, so a "
+            "compute service died in it; see: openstack gpu server recover "
+            "%(id)s"
+        )
+        % {
+            'record': newest.uuid,
+            'status': newest.status,
+            'id': server.id,
+        },
+    )
 
 
 def _doing(state: migration_state.State) -> str:
@@ -357,6 +334,9 @@ def conclude(order: Order, seen: Seen, doubts: Collection[str]) -> Decision:
         )
     return Act(Action(action, why))
 
+
+#: Statuses in which nothing is being done to a server without a task.
+_AT_REST = ('ACTIVE', 'SHUTOFF', 'ERROR')
 
 #: How a migration ends that left a server where it was.
 _FAILED = ('error', 'failed')

@@ -10,11 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Moving several servers, a bounded number of them at once, and tidying up."""
+"""Tidying up after servers that have moved."""
 
 from collections.abc import Callable
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -46,65 +45,6 @@ T = TypeVar('T')
 WAIT = 90
 
 Outcomes = tuple[migration.Outcome, ...]
-
-
-def move_all(
-    run: migration.Run,
-    orders: Iterable[migration_steps.Order],
-    at_once: int,
-    *,
-    stops_at_poison: bool = True,
-    check: Callable[[], str] = lambda: '',
-) -> Outcomes:
-    """Move servers in their order, so many of them at once.
-
-    What becomes of one does not keep the others, but for one that is
-    poisoned: then no more are begun.
-
-    :param check: asked before each; says why no more may be begun
-    :raises KeyboardInterrupt: after all looked up from what they were doing
-    """
-    from concurrent import futures
-
-    todo = list(orders)
-    done: dict[str, migration.Outcome] = {}
-    why = ''
-    pool = futures.ThreadPoolExecutor(at_once)
-    moving: set[futures.Future[migration.Outcome]] = set()
-    try:
-        while todo or moving:
-            while todo and len(moving) < at_once and not why:
-                why = check()
-                if not why:
-                    moving.add(pool.submit(migration.move, run, todo.pop(0)))
-            if why:
-                done |= {o.server.id: _not_begun(o, why) for o in todo}
-                todo.clear()
-            ended, moving = futures.wait(
-                moving, return_when=futures.FIRST_COMPLETED
-            )
-            for future in ended:
-                outcome = future.result()
-                done[outcome.server.id] = outcome
-                if stops_at_poison and _is_poisoned(outcome):
-                    why = _("not begun, as %s is poisoned") % (
-                        outcome.server.name or outcome.server.id
-                    )
-    finally:
-        if moving:
-            run.stopped.set()
-        pool.shutdown()
-    return tuple(done.values())
-
-
-def _is_poisoned(outcome: migration.Outcome) -> bool:
-    return outcome.result == migration_steps.POISONED
-
-
-def _not_begun(order: migration_steps.Order, why: str) -> migration.Outcome:
-    return migration.Outcome(
-        order, order.server, migration_steps.NOT_BEGUN, why, is_clean=True
-    )
 
 
 class _Left(NamedTuple):

@@ -36,10 +36,20 @@ from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import move_methods
 from osc_gpu.cloud import moving
+from osc_gpu.cloud import moving_lanes
 from osc_gpu.cloud import placement
+from osc_gpu.cloud import recovery_run
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
+
+
+#: What leaves a server as it was, but for our lock.
+_CLEAN = (
+    migration_steps.FAILED,
+    migration_steps.REFUSED,
+    migration_steps.REVERTED,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,10 +146,17 @@ def plan(
             look,
             wish,
             run,
-            hosts.get(packed.places.get(look.server.id, ''), ''),
+            hosts.get(_room(packed, look.server.id), ''),
         )
         for look in looks
     )
+
+
+def _room(packed: drain_packing.Packed, server_id: str) -> str:
+    """Return the name of a host that is proven to have room."""
+    if server_id in packed.uncounted:
+        return ''
+    return packed.places.get(server_id, '')
 
 
 def _require_gpus(found: Collection[servers.GpuServer]) -> None:
@@ -302,10 +319,12 @@ def _planned(
         and placement.is_pci_device(world.providers[uuid].name)
     ]
     choice = move_methods.choose(server, traits, wish.method)
-    # Without a host Nova may unshelve it where it was.
-    target = wish.target or (
-        room if choice.method == move_methods.SHELVE else ''
+    # Without a host Nova may unshelve it where it was, and a host that is to
+    # give it PCI devices has to be fit for that (moving_hosts).
+    is_named = choice.method == move_methods.SHELVE or (
+        server.gpu_request.aliases
     )
+    target = wish.target or (room if is_named else '')
     mark = look.state.mark
     order = migration_steps.Order(
         server,
@@ -323,33 +342,41 @@ def _planned(
     return Planned(order, why, room)
 
 
+def unsettled(planned: Iterable[Planned]) -> frozenset[str]:
+    """Return the servers that have moved, and are still to be looked after."""
+    return frozenset(
+        one.order.server.id
+        for one in planned
+        if one.order.server.host not in ('', one.order.source)
+        and one.order.server.status in ('ACTIVE', 'SHUTOFF')
+    )
+
+
 def carry_out(
     run: migration.Run,
     orders: Sequence[migration_steps.Order],
-    at_once: int,
-    wait: float,
+    rules: moving_lanes.Rules,
     *,
     recovers: bool = False,
 ) -> tuple[migration.Outcome, ...]:
     """Migrate servers, recover those that broke if so wished, and tidy up.
 
-    :param wait: seconds within which Nova updates what servers hold
+    :returns: the outcomes in the order of the orders
     :raises KeyboardInterrupt: nothing that Nova does is broken off
     """
-    outcomes = moving.move_all(
-        run, orders, at_once, stops_at_poison=not recovers
-    )
+    done = {o.server.id: o for o in moving_lanes.move(run, orders, rules)}
     if recovers:
-        outcomes = tuple(_recover(run, o, wait) for o in outcomes)
-    return moving.settle(run, outcomes, wait)
+        done = {key: _recover(run, o, rules.wait) for key, o in done.items()}
+    failed = [o for o in done.values() if o.is_clean and o.result in _CLEAN]
+    settled = moving.settle(run, failed, rules.wait)
+    done |= {o.server.id: o for o in settled}
+    return tuple(done[order.server.id] for order in orders)
 
 
 def _recover(
     run: migration.Run, outcome: migration.Outcome, wait: float
 ) -> migration.Outcome:
     """Recover a server that its migration left broken."""
-    from osc_gpu.cloud import recovery_run
-
     broken = outcome.result == migration_steps.POISONED or (
         outcome.result == migration_steps.FAILED
         and outcome.server.status == 'ERROR'

@@ -98,6 +98,7 @@ killed is run again: it goes on where the servers stand (admin only).""")
         from osc_gpu.cloud import migration
         from osc_gpu.cloud import migration_state
         from osc_gpu.cloud import migration_steps
+        from osc_gpu.cloud import moving_lanes
         from osc_gpu.cloud import server_migration
 
         world = migration_state.read_world(self.connection)
@@ -124,8 +125,12 @@ killed is run again: it goes on where the servers stand (admin only).""")
                 outcomes = server_migration.carry_out(
                     run,
                     [one.order for one in planned],
-                    parsed_args.parallel,
-                    parsed_args.wait,
+                    moving_lanes.Rules(
+                        parsed_args.parallel,
+                        parsed_args.wait,
+                        stops_at_poison=not parsed_args.recover,
+                        unsettled=server_migration.unsettled(planned),
+                    ),
                     recovers=parsed_args.recover,
                 )
             except KeyboardInterrupt as exc:

@@ -20,6 +20,7 @@ four free cards doubles with a probability of three in four (facts 0.4, 9.3).
 
 from tests.functional import base
 from tests.functional import shells
+from tests.functional import truth
 
 A100 = 'CUSTOM_PCI_10DE_20B5'
 #: more than the sandbox's update_resources_interval
@@ -128,3 +129,25 @@ class TestDoubles(shells.TestCase):
         self.assertNotEqual(own, guest['host'])
         self.assertEqual(guest['devices'], self.pci_addresses(wrong))
         self.assertLessEqual(set(guest['devices']), set(self.cards(wrong)))
+
+    def test_the_next_one(self):
+        """A server comes whole to a host where another one holds too much.
+
+        Nova alone breaks its migration off in the middle, if the card that
+        it takes is the one too many: Placement refuses that.
+        """
+        flavor = self.make_flavor('--alias', 'a100')
+        first = self.make_server(flavor, user='admin')['id']
+        second = self.make_server(flavor, user='admin')['id']
+        self.double(first)
+        host = self.guest(first)['host']
+        if self.guest(second)['host'] == host:
+            self.migrate(second, next(h for h in self.hosts if h != host))
+        result = self.openstack(
+            'gpu', 'server', 'migrate', second, '--host', host, '--wait', WAIT
+        )
+        self.assertEqual((0, ''), (result.status, result.stderr), result)
+        for server in (first, second):
+            found = truth.read(self, server)
+            self.assertEqual([], truth.troubles(found, truth.Wanted(1)))
+            self.assertEqual(host, found.host)

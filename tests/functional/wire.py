@@ -43,13 +43,16 @@ class Proxy:
 
     ``decide`` is called with each ``METHOD /path``, the root taken away; it
     returns None to forward it, a status to answer with, CUT or LOSE. It may
-    take its time.
+    take its time. ``before`` and ``after`` are called when a request that was
+    forwarded is about to be answered, and when it was.
     """
 
     def __init__(self, target: str) -> None:
         split = parse.urlsplit(target)
         self.requests: list[str] = []
         self.decide: Decide = lambda request: None
+        self.before: Decide = lambda request: None
+        self.after: Decide = lambda request: None
         self._target = split.netloc
         self._root = split.path
         self._server = http.server.ThreadingHTTPServer(
@@ -93,7 +96,9 @@ class Proxy:
         if verdict == LOSE:
             handler.close_connection = True
             return
+        self.before(request)
         _send(handler, status, headers, content)
+        self.after(request)
 
     def _forward(
         self, handler: http.server.BaseHTTPRequestHandler, body: bytes
@@ -150,9 +155,11 @@ def _send(
 class TestCase(shells.TestCase):
     """Commands that reach Nova through ``self.nova``."""
 
+    make_proxy: Callable[[str], Any] = Proxy
+
     def setUp(self) -> None:
         super().setUp()
-        self.nova = Proxy(f'{self.spec.url("compute")}/v2.1')
+        self.nova = self.make_proxy(f'{self.spec.url("compute")}/v2.1')
         self.addCleanup(self.nova.stop)
         self.clouds = self.write_clouds(
             compute_endpoint_override=self.nova.url

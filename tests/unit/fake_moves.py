@@ -40,6 +40,9 @@ ALIAS = {'pci_passthrough:alias': 'a100:1'}
 HOST = 'OS-EXT-SRV-ATTR:host'
 TASK = 'OS-EXT-STS:task_state'
 
+#: What Nova says of a claim that fails.
+_NO_ROOM = 'Insufficient compute resources: Claim pci failed.'
+
 Steps = Iterator[None]
 
 #: In which statuses Nova takes on what.
@@ -143,9 +146,7 @@ class TestCase(fake_cloud.TestCase):
         specs = {'pci_passthrough:alias': f'a100:{number}'}
         held = [(card, {A100: 1}) for card in cards]
         some = (root, {'VCPU': 1, 'MEMORY_MB': 128, 'DISK_GB': 1})
-        return self.add_server(
-            name, specs, some, *held, host=host, **changes
-        )
+        return self.add_server(name, specs, some, *held, host=host, **changes)
 
     def root_of(self, host: str) -> str:
         """Return the root provider of a compute service's host."""
@@ -179,8 +180,10 @@ class TestCase(fake_cloud.TestCase):
         """Add back what guests have and servers do not hold (facts 0.4)."""
         for server, used in self.used.items():
             held = self.placement.allocations.get(server)
-            if held and server not in self._doing and not used.items() <= (
-                held.items()
+            if (
+                held
+                and server not in self._doing
+                and not used.items() <= (held.items())
             ):
                 held.update({u: dict(a) for u, a in used.items()})
                 self.placement.touch(server)
@@ -292,7 +295,9 @@ class TestCase(fake_cloud.TestCase):
                 self._put_service(request, context)
         if not isinstance(fault.answer, int):
             raise fault.answer
-        return self._refuse(context, fault.answer, 'The cloud is out of order.')
+        return self._refuse(
+            context, fault.answer, 'The cloud is out of order.'
+        )
 
     # What Nova does to a server.
 
@@ -315,7 +320,7 @@ class TestCase(fake_cloud.TestCase):
         yield
         target = self._schedule(server, body.get('host'))
         if target and self._breaks(server, 'claim'):
-            self._end(action, 'compute_prep_resize', 'No room on the host')
+            self._end(action, 'compute_prep_resize', _NO_ROOM)
             self._give_up(server)
             others = {source, target}
             if body.get('host'):

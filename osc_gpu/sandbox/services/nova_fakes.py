@@ -66,6 +66,7 @@ def install() -> None:
         (host.Host, '_get_avail_memory_kb', _available_memory),
         (host.Host, 'get_memory_mb_total', _total_memory),
         (fakelibvirt.Domain, 'migrateToURI3', _migrate),
+        (fakelibvirt.Domain, 'jobStats', _job),
         (
             fakelibvirt.Connection,
             'defineXML',
@@ -224,6 +225,16 @@ def _migrate(
     domain.destroy()
     source._vms.pop(domain.name(), None)
     domain.complete_job()
+
+
+def _job(domain: Any, flags: int = 0) -> dict[str, int]:
+    # Up to 2025.1 Nova's fake has every guest migrate all the time, and so
+    # a migration that failed would never end.
+    from nova.tests.fixtures import libvirt as fakelibvirt
+
+    done = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
+    none = fakelibvirt.VIR_DOMAIN_JOB_NONE
+    return {'type': done if domain._job_type == done else none}
 
 
 def _define(connection: Any, define: Callable[..., Any], xml: str) -> Any:

@@ -18,6 +18,7 @@ can be upgraded. Taking the write lock when a transaction begins cures it.
 """
 
 import sqlite3
+import threading
 import time
 from typing import Any
 
@@ -26,6 +27,9 @@ from sqlalchemy import event
 
 _LIMIT = 60.0
 _PAUSE = 0.005
+
+#: The connections on which a thread has begun, to know its own lock again.
+_own = threading.local()
 
 
 def prepare(*, immediate: bool = True) -> None:
@@ -63,6 +67,13 @@ def prepare(*, immediate: bool = True) -> None:
 
 
 def _begin_immediate(cursor: sqlite3.Cursor) -> None:
+    # Placement reads in a transaction of its own inside one that writes, when
+    # two allocate at once; it would wait for itself.
+    begun = [c for c in getattr(_own, 'begun', ()) if _begun(c)]
+    _own.begun = [*begun, cursor.connection]
+    if any(_file(c) == _file(cursor.connection) for c in begun):
+        cursor.execute('BEGIN')
+        return
     deadline = time.monotonic() + _LIMIT
     while True:
         try:
@@ -74,3 +85,14 @@ def _begin_immediate(cursor: sqlite3.Cursor) -> None:
         # Waited for here and not inside SQLite, which would stop every
         # green thread of an eventlet process.
         time.sleep(_PAUSE)
+
+
+def _begun(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:  # closed meanwhile
+        return False
+
+
+def _file(connection: sqlite3.Connection) -> str:
+    return str(connection.execute('PRAGMA database_list').fetchone()[2])

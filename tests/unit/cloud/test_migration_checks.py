@@ -84,7 +84,10 @@ class TestServer(TestCase):
 
 class TestStand(TestCase):
     def test_error(self) -> None:
-        for fault, words in (({'message': 'KeyError'}, 'KeyError'), (None, 'no fault')):
+        for fault, words in (
+            ({'message': 'KeyError'}, 'KeyError'),
+            (None, 'no fault'),
+        ):
             found = parts.server('ERROR', fault=fault)
             self.refused(f'it is in ERROR ({words})', found)
             self.refused(f'recover {parts.ID}', found, forced=True)

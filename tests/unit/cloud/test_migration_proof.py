@@ -97,11 +97,15 @@ class TestDoubts(TestCase):
 
     def test_its_migration_holds_nothing(self) -> None:
         self.placement.allocations.pop(self.record)
-        self.assertEqual(('its migration holds nothing on gpu1',), self.judge())
+        self.assertEqual(
+            ('its migration holds nothing on gpu1',), self.judge()
+        )
 
     def test_its_migration_holds_the_target(self) -> None:
         self.hold(self.record, self.roots[1])
-        self.assertEqual(('its migration holds nothing on gpu1',), self.judge())
+        self.assertEqual(
+            ('its migration holds nothing on gpu1',), self.judge()
+        )
 
     def test_devices_are_not_in_placement(self) -> None:
         for cards in self.cards:
@@ -162,6 +166,9 @@ class TestKnows(TestCase):
         before = len(self.requests)
         self.knows()
         self.assertEqual(
-            [f'GET /allocations/{self.server}', f'GET /allocations/{self.record}'],
+            [
+                f'GET /allocations/{self.server}',
+                f'GET /allocations/{self.record}',
+            ],
             self.requests[before:],
         )

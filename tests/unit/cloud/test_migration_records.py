@@ -80,3 +80,38 @@ class TestRead(fake_cloud.TestCase, wire.TestCase):
             f'GET /os-migrations?status=error&marker={record["uuid"]}',
             self.requests[1],
         )
+
+
+class TestReadBegan(fake_cloud.TestCase, wire.TestCase):
+    """Whether a failed migration left devices claimed (facts 4)."""
+
+    def began(self, *events):
+        record = migration_records.parse(self.migrations[0])
+        self.actions[record.server_id] = []
+        self.add_action(record.server_id, '2026-11-21T06:00:00')
+        self.actions[record.server_id][0]['events'] = list(events)
+        return migration_records.read_began(self.conn, record)
+
+    def setUp(self):
+        super().setUp()
+        server = self.add_server('train', host='gpu1')
+        self.add_migration(server, 'error')
+
+    def test_source(self):
+        self.assertTrue(self.began({'event': 'compute_resize_instance'}))
+        self.assertEqual(['2.84', '2.84'], self.microversions('compute'))
+
+    def test_claim(self):
+        event = {'event': 'compute_prep_resize', 'result': 'Error'}
+        none = 'Insufficient compute resources: Claim pci failed.'
+        taken = 'Resource provider inventory and allocation data migration'
+        self.assertFalse(self.began(event | {'details': none}))
+        self.assertTrue(self.began(event | {'details': taken}))
+        self.assertFalse(self.began(event | {'details': None}))
+        self.assertFalse(self.began(event | {'result': 'Success'}))
+
+    def test_nothing(self):
+        self.assertFalse(self.began())
+        self.actions.clear()
+        record = migration_records.parse(self.migrations[0])
+        self.assertFalse(migration_records.read_began(self.conn, record))

@@ -43,7 +43,13 @@ class TestStand(unittest.TestCase):
                 self.check(stand, status)
 
     def test_a_task_is_under_way(self) -> None:
-        for status in ('ACTIVE', 'ERROR', 'VERIFY_RESIZE', 'SHELVED', 'PAUSED'):
+        for status in (
+            'ACTIVE',
+            'ERROR',
+            'VERIFY_RESIZE',
+            'SHELVED',
+            'PAUSED',
+        ):
             self.check(ms.BUSY, status, task='powering-off')
 
     def test_a_cell_does_not_answer(self) -> None:
@@ -169,7 +175,9 @@ class TestRead(fake_moves.TestCase, wire.TestCase):
     def test_whether_a_failed_one_began(self) -> None:
         failed = self.add_migration(self.server, 'error')
         self.add_action(
-            self.server, '2026-11-21T06:00:01.000000', 'compute_resize_instance'
+            self.server,
+            '2026-11-21T06:00:01.000000',
+            'compute_resize_instance',
         )
         state = ms.read(self.conn, self.server)
         self.assertEqual({failed: True}, state.began)
@@ -207,7 +215,8 @@ class TestRead(fake_moves.TestCase, wire.TestCase):
         self.assertEqual(3, len(self.requests), self.requests)
         self.assertEqual(6, len(world.names))
         self.assertEqual(
-            ['gpu1', 'gpu2'], sorted(h.host for h in world.hypervisors.values())
+            ['gpu1', 'gpu2'],
+            sorted(h.host for h in world.hypervisors.values()),
         )
         self.assertEqual({}, world.servers)
         traits = {t for p in world.providers.values() for t in p.traits}
@@ -263,4 +272,6 @@ class TestPoison(unittest.TestCase):
         state = parts.state(None, parts.record('error'), began={'m-1': True})
         found = ms.snapshot(parts.world(), state)
         self.assertEqual({parts.ID: state.server}, found.servers)
-        self.assertEqual((state.records, {'m-1': True}), (found.records, found.began))
+        self.assertEqual(
+            (state.records, {'m-1': True}), (found.records, found.began)
+        )

@@ -44,7 +44,9 @@ class TestCase(unittest.TestCase):
 
     def ends(self, result: str, found: Any, clean: bool = False) -> str:
         self.assertIsInstance(found, steps.End, found)
-        self.assertEqual((result, clean), (found.result, found.is_clean), found)
+        self.assertEqual(
+            (result, clean), (found.result, found.is_clean), found
+        )
         detail: str = found.detail
         self.assertNotIn('\n', detail)
         return detail
@@ -53,9 +55,24 @@ class TestCase(unittest.TestCase):
 class TestDecide(TestCase):
     """What is next for each stand, in the order of the table of facts 4."""
 
+    def test_a_compute_service_died(self) -> None:
+        """Nova takes the server for idle, and forgets its migration."""
+        dead = (parts.server('ACTIVE'), parts.record('migrating'))
+        seen = steps.Seen(still=steps.MOST_STILL - 1)
+        self.assertIsInstance(decide(*dead, seen=seen), steps.Wait)
+        seen = steps.Seen(still=steps.MOST_STILL)
+        detail = self.ends(steps.POISONED, decide(*dead, seen=seen))
+        self.assertIn('stands still as migrating', detail)
+        moving = (parts.server('RESIZE'), parts.record('migrating'))
+        self.assertIsInstance(decide(*moving, seen=seen), steps.Wait)
+
     def test_busy(self) -> None:
         for found, records, text in (
-            (parts.server('RESIZE', task='resize_prep'), (), 'RESIZE resize_prep'),
+            (
+                parts.server('RESIZE', task='resize_prep'),
+                (),
+                'RESIZE resize_prep',
+            ),
             (parts.server('REVERT_RESIZE'), (), 'REVERT_RESIZE'),
             (
                 parts.server('VERIFY_RESIZE'),
@@ -108,7 +125,9 @@ class TestDecide(TestCase):
 
     def test_error(self) -> None:
         found = decide(
-            parts.server('ERROR', 'gpu2', fault={'message': 'libvirt\n  Error'})
+            parts.server(
+                'ERROR', 'gpu2', fault={'message': 'libvirt\n  Error'}
+            )
         )
         detail = self.ends(steps.FAILED, found)
         self.assertEqual(
@@ -129,17 +148,29 @@ class TestDecide(TestCase):
                 stale=('gpu3', 'gpu1'),
             )
             detail = self.ends(steps.POISONED, found)
-            self.assertIn('KeyError; a PCI device is still claimed on gpu1, gpu3', detail)
+            self.assertIn(
+                'KeyError; a PCI device is still claimed on gpu1, gpu3', detail
+            )
             self.assertIn(f'recover {parts.ID}', detail)
 
     def test_other_statuses(self) -> None:
         for status in ('PAUSED', 'SUSPENDED', 'RESCUE'):
             found = decide(parts.server(status))
-            self.assertEqual(f'it is {status}', self.ends(steps.REFUSED, found))
+            self.assertEqual(
+                f'it is {status}', self.ends(steps.REFUSED, found)
+            )
 
     def test_every_stand_is_decided(self) -> None:
         for stand, task, reason, status in itertools.product(
-            ('ACTIVE', 'SHUTOFF', 'ERROR', 'VERIFY_RESIZE', 'SHELVED', 'X', ''),
+            (
+                'ACTIVE',
+                'SHUTOFF',
+                'ERROR',
+                'VERIFY_RESIZE',
+                'SHELVED',
+                'X',
+                '',
+            ),
             ('', 'x'),
             (None, '', OURS, 'x'),
             (*migration_records.IN_PROGRESS, 'finished', 'error', 'confirmed'),
@@ -200,7 +231,6 @@ class TestShelved(TestCase):
                     f'it stays {status}, with its GPUs given up: {why}',
                     self.ends(steps.FAILED, found),
                 )
-
 
     def test_under_somebody_elses_lock(self) -> None:
         seen = steps.Seen().tried(steps.SHELVE)
@@ -295,7 +325,14 @@ class TestIdle(TestCase):
 
     def test_no_valid_host(self) -> None:
         record = parts.record('error', target='')
-        for words, detail in (('', 'if Placement has room, then a device may still be claimed: see openstack gpu inventory check'), ('Quota', 'Quota')):
+        for words, detail in (
+            (
+                '',
+                'if Placement has room, then a device may still be '
+                'claimed: see openstack gpu inventory check',
+            ),
+            ('Quota', 'Quota'),
+        ):
             found = decide(None, record, seen=steps.Seen(words=words))
             self.assertEqual(
                 detail, self.ends(steps.FAILED, found, clean=True)
@@ -381,7 +418,9 @@ class TestConclude(TestCase):
 
     def test_force(self) -> None:
         forced = parts.order(is_forced=True)
-        self.acts(steps.CONFIRM, '', steps.conclude(forced, steps.Seen(), ('a',)))
+        self.acts(
+            steps.CONFIRM, '', steps.conclude(forced, steps.Seen(), ('a',))
+        )
 
     def test_worn(self) -> None:
         for doubts, action in (((), steps.CONFIRM), (('a',), steps.REVERT)):
@@ -402,11 +441,17 @@ class TestSeen(unittest.TestCase):
         self.assertTrue(seen.tried('a', steps.MOST_TRIES - 2).is_worn('a'))
 
     def test_took(self) -> None:
-        seen = steps.Seen(looks=5, words='before').took(steps.Action('a', 'why'))
+        seen = steps.Seen(looks=5, words='before').took(
+            steps.Action('a', 'why')
+        )
         self.assertEqual(
             (frozenset('a'), 0, 'why'), (seen.taken, seen.looks, seen.words)
         )
-        self.assertEqual(2, seen.looked().looked().looks)
+        here = parts.state(parts.server())
+        again = seen.looked(here).looked(here)
+        self.assertEqual((2, 1), (again.looks, again.still))
+        gone = parts.state(parts.server('SHUTOFF'))
+        self.assertEqual(0, again.looked(gone).still)
 
     def test_action(self) -> None:
         for action, text in (

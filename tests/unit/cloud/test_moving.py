@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-import threading
 from typing import Any
 from unittest import mock
 
@@ -27,134 +26,6 @@ from tests.unit import fake_moves
 
 A100 = fake_moves.A100
 CUT = requests.exceptions.ConnectionError
-
-
-class TestMoveAll(moving_case.TestCase):
-    """``migration.move`` is scripted: what becomes of a server, by name."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.orders = [
-            self.order(self.add_server(f's{n}', fake_moves.ALIAS, host='gpu1'))
-            for n in range(6)
-        ]
-        self.results: dict[str, str] = {}
-        self.begun: list[str] = []
-        self.together = 0
-        self.most = 0
-        self.mutex = threading.Lock()
-        self.enterContext(
-            mock.patch.object(migration, 'move', side_effect=self.do_move)
-        )
-
-    def do_move(self, run: Any, order: steps.Order) -> migration.Outcome:
-        name = order.server.name
-        with self.mutex:
-            self.begun.append(name)
-            self.together += 1
-            self.most = max(self.most, self.together)
-        run.pause(0.005)
-        with self.mutex:
-            self.together -= 1
-        result = self.results.get(name, steps.MIGRATED)
-        return migration.Outcome(order, order.server, result)
-
-    def move_all(self, at_once: int = 1, **more: Any) -> dict[str, str]:
-        outcomes = moving.move_all(self.run_, self.orders, at_once, **more)
-        self.assertEqual(len(self.orders), len(outcomes))
-        return {o.server.name: o.result for o in outcomes}
-
-    def test_one_after_the_other(self) -> None:
-        found = self.move_all()
-        self.assertEqual([f's{n}' for n in range(6)], self.begun)
-        self.assertEqual(self.begun, list(found))
-        self.assertEqual({steps.MIGRATED}, set(found.values()))
-        self.assertEqual(1, self.most)
-
-    def test_bound(self) -> None:
-        self.move_all(3)
-        self.assertLessEqual(self.most, 3)
-        self.assertGreater(self.most, 1)
-
-    def test_none(self) -> None:
-        self.orders = []
-        self.assertEqual({}, self.move_all())
-
-    def test_more_at_once_than_there_are(self) -> None:
-        self.assertEqual(6, len(self.move_all(32)))
-
-    def test_failures_do_not_keep_the_others(self) -> None:
-        for result in (steps.FAILED, steps.TIMED_OUT, steps.REVERTED):
-            self.results['s0'] = result
-            found = self.move_all()
-            self.assertEqual(result, found.pop('s0'))
-            self.assertEqual({steps.MIGRATED}, set(found.values()))
-
-    def test_stops_at_poison(self) -> None:
-        self.results['s1'] = steps.POISONED
-        outcomes = moving.move_all(self.run_, self.orders, 1)
-        self.assertEqual(['s0', 's1'], self.begun)
-        left = [o for o in outcomes if o.result == steps.NOT_BEGUN]
-        self.assertEqual(4, len(left))
-        self.assertEqual({'not begun, as s1 is poisoned'}, {o.detail for o in left})
-        self.assertTrue(all(o.is_clean for o in left))
-
-    def test_stops_at_poison_without_a_name(self) -> None:
-        server = self.order(self.add_server('', host='gpu1')).server
-        self.orders[0] = steps.Order(server, 'abc', 'gpu1')
-        self.results[''] = steps.POISONED
-        outcomes = moving.move_all(self.run_, self.orders, 1)
-        self.assertIn(server.id, outcomes[-1].detail)
-
-    def test_those_under_way_are_seen_through(self) -> None:
-        self.results['s0'] = steps.POISONED
-        found = self.move_all(2)
-        self.assertEqual(steps.MIGRATED, found['s1'])
-        self.assertIn(steps.NOT_BEGUN, found.values())
-
-    def test_goes_on_after_poison(self) -> None:
-        self.results['s1'] = steps.POISONED
-        found = self.move_all(stops_at_poison=False)
-        self.assertEqual(6, len(self.begun))
-        self.assertEqual(steps.POISONED, found['s1'])
-
-    def test_check(self) -> None:
-        answers = iter(['', '', 'the host was enabled meanwhile'])
-        outcomes = moving.move_all(
-            self.run_, self.orders, 1, check=lambda: next(answers)
-        )
-        self.assertEqual(['s0', 's1'], self.begun)
-        self.assertEqual(
-            ['', ''] + ['the host was enabled meanwhile'] * 4,
-            [o.detail for o in outcomes],
-        )
-
-    def test_check_before_the_first(self) -> None:
-        found = self.move_all(3, check=lambda: 'no')
-        self.assertEqual({steps.NOT_BEGUN}, set(found.values()))
-        self.assertEqual([], self.begun)
-
-    def test_check_raises(self) -> None:
-        answers = iter([''])
-        with self.assertRaises(StopIteration):
-            moving.move_all(
-                self.run_, self.orders, 2, check=lambda: next(answers)
-            )
-        self.assertTrue(self.run_.stopped.is_set())
-        self.assertEqual(['s0'], self.begun)
-        self.assertEqual(0, self.together)
-
-    def test_interrupt(self) -> None:
-        from concurrent import futures
-
-        with (
-            mock.patch.object(futures, 'wait', side_effect=KeyboardInterrupt),
-            self.assertRaises(KeyboardInterrupt),
-        ):
-            self.move_all(2)
-        self.assertTrue(self.run_.stopped.is_set())
-        # Nobody is left behind.
-        self.assertEqual((0, 2), (self.together, len(self.begun)))
 
 
 class TestSettle(moving_case.TestCase):
@@ -322,6 +193,32 @@ class TestSettle(moving_case.TestCase):
         with self.assertRaises(sdk_exceptions.ForbiddenException):
             self.settle(outcome)
 
+    def test_hosts_cannot_be_read(self) -> None:
+        outcome = self.arrived()
+        self.disturb('GET /os-hypervisors', 503, times=99)
+        settled = self.settle(outcome)
+        self.assertEqual(steps.UNSETTLED, settled.result)
+        self.assertIn('failed: ', settled.detail)
+        self.assertTrue(self.servers[self.server]['locked'])
+        self.faults.clear()
+        self.assertEqual(steps.MIGRATED, self.settle(outcome).result)
+        self.assert_whole(self.server, 'gpu3')
+
+    def arrived(self) -> migration.Outcome:
+        """Have the server moved, with a device too many and a leak."""
+        self.doubles = True
+        order = self.order(self.server)
+        found = self.servers[self.server]
+        mark = marks.Move('migrate', 'abc', marks.short(found['hostId']))
+        found |= {'locked': True, 'locked_reason': marks.write_move(mark)}
+        self._take(self.server, self.root_of('gpu3'))
+        self._place(found, 'gpu3')
+        record = self.add_migration(
+            self.server, 'confirmed', dest_compute='gpu3'
+        )
+        self.placement.hold(record, self.root_of('gpu1'), VCPU=1)
+        return migration.Outcome(order, order.server, steps.MIGRATED)
+
     def test_disturbed_at_each_request_and_run_again(self) -> None:
         """A double and a leak, and every request refused or cut once."""
         number = -1
@@ -329,11 +226,7 @@ class TestSettle(moving_case.TestCase):
             number += 1
             self.remove(self.server)
             self.server = self.add_gpu_server(f'disturbed at {number}')
-            self.doubles = True
-            outcome = self.moved()
-            self.finish(self.server)
-            root = self.root_of('gpu1')
-            self.placement.hold(self.migrations[0]['uuid'], root, VCPU=1)
+            outcome = self.arrived()
             answer = (503, CUT)[number % 2]
             self.disturb('', answer, after=number, done=number % 3 == 0)
             with self.subTest(number=number, answer=answer):
@@ -343,7 +236,7 @@ class TestSettle(moving_case.TestCase):
                 self.assertIn(
                     settled.result, (steps.MIGRATED, steps.UNSETTLED)
                 )
-                again = self.settle(self.move(self.server))
+                again = self.settle(outcome)
                 self.assertEqual(steps.MIGRATED, again.result, again)
                 self.assert_whole(self.server, 'gpu3')
                 self.assertFalse(self.servers[self.server]['locked'])

@@ -22,6 +22,7 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from typing import Any
@@ -177,6 +178,11 @@ class TestCase(unittest.TestCase):
     def table(self, *argv: str) -> Any:
         """Run a command that must succeed; return what ``-f json`` gave."""
         return self.ok(*argv, '-f', 'json').json
+
+    def heed_ctrl_c(self) -> None:
+        """Have SIGINT interrupt, which it does not in a background job."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
 
     def fails(self, *argv: str, status: int = 1) -> str:
         """Run a command that must fail in one line; return that line."""

@@ -353,6 +353,7 @@ class TestRefused(TestCase):
 
     def test_interrupted(self) -> None:
         self.double()
+        self.heed_ctrl_c()
         for how in (signal.SIGINT, signal.SIGTERM):
             self.at[20] = lambda how=how: os.kill(os.getpid(), how)
             self.assertEqual(

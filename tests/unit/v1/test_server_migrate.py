@@ -370,6 +370,7 @@ class TestInterrupt(TestCase):
 
     def test_signals(self) -> None:
         """Nothing is broken off, and the next run goes on."""
+        self.heed_ctrl_c()
         for number in (signal.SIGTERM, signal.SIGINT):
             source = self.host_of(self.server)
 

@@ -18,6 +18,7 @@ with all that it asks for, nothing else is held, and nothing is locked.
 """
 
 import argparse
+from collections.abc import Iterator
 import itertools
 import os
 import pathlib
@@ -79,7 +80,7 @@ def _kill(asked: argparse.Namespace) -> int:
     options = ['--parallel', asked.parallel]
     if asked.method:
         options += ['--method', asked.method]
-    numbers = itertools.count(asked.first, asked.every)
+    numbers: Iterator[int] = itertools.count(asked.first, asked.every)
     if asked.last:
         numbers = itertools.takewhile(lambda n: n <= asked.last, numbers)
     killed = bad = 0

@@ -109,7 +109,7 @@ def _cloud(servers: int) -> Iterator[None]:
         yield
     finally:
         _sandbox('down', '--state', state)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measure(servers: int, parallels: Sequence[int], slow: float) -> list[Run]:

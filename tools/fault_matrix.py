@@ -151,7 +151,7 @@ def _sandbox(options: argparse.Namespace) -> Iterator[str]:
         yield _up(folder, options)
     finally:
         subprocess.run(down, check=True, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Worker:
@@ -277,11 +277,9 @@ def _table(results: Mapping[Case, dict[str, Any]]) -> str:
         cells = [results.get((kind, fault)) for kind in kinds]
         rows.append([fault, *(c['verdict'] if c else '--' for c in cells)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = '  '.join('=' * width for width in widths)
+    rule = ' '.join('=' * width for width in widths)
     lines = [
-        '  '.join(
-            c.ljust(w) for c, w in zip(row, widths, strict=True)
-        ).rstrip()
+        ' '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     return '\n'.join([rule, lines[0], rule, *lines[1:], rule])

@@ -40,9 +40,9 @@ from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
 from osc_gpu.cloud import placement
-from osc_gpu.cloud import server_migration
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -126,7 +126,7 @@ def read(conn: connection.Connection, task: Task) -> Plan:
     """Plan who returns to a host; change nothing.
 
     Two requests, those of drain_departures.read, of
-    migration_state.read_world and of server_migration.read_cloud, and three
+    migration_state.read_world and of move_room.read, and three
     for each server.
 
     :raises osc_lib.exceptions.CommandError: nobody can, or nothing tells who
@@ -328,7 +328,7 @@ def _pack(
     """Find out whether there is room on the host for all of them."""
     if not looks:
         return drain_packing.Packed({}, {})
-    cloud = server_migration.read_cloud(
+    cloud = move_room.read(
         conn,
         world,
         {look.server.id: look.server for look in looks},
@@ -341,7 +341,7 @@ def _pack(
             drain_packing.Wish(
                 look.server.id,
                 request,
-                server_migration.away_from(world, look.server.host, host),
+                move_room.away_from(world, look.server.host, host),
             )
             for look in looks
             for request in [drain_reading.request_of(look.server)]

@@ -195,7 +195,9 @@ def _error(case: recovery_model.Case) -> recovery_model.Diagnosis:
     fault = ' '.join(case.server.fault.split()) or _("Nova names no fault")
     newest = case.cold[-1] if case.cold else None
     broke = newest is not None and newest.status in recovery_history.BROKEN
-    if not case.server.host or not (broke or case.server.fault == 'KeyError'):
+    # What has our lock was broken by what our command asked for.
+    ours = broke or case.state.mark is not None
+    if not case.server.host or not (ours or case.server.fault == 'KeyError'):
         return recovery_model.Diagnosis(
             recovery_model.NOT_OURS,
             _("it is in ERROR, and no migration did it: %s") % fault,
@@ -213,7 +215,7 @@ def _error(case: recovery_model.Case) -> recovery_model.Diagnosis:
     steps: tuple[recovery_model.Step, ...]
     if not case.wants_to_run:
         steps = (recovery_model.Step(recovery_model.STOP),)
-    elif unmoved:
+    elif unmoved or not broke:
         steps = (recovery_model.Step(recovery_model.REBOOT),)
     else:
         steps = (

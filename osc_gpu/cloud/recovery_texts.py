@@ -34,7 +34,10 @@ def instructions(
         recovery_model.ABANDONED,
         recovery_model.BUSY,
     ):
-        return tuple(_forget_migrations(case, diagnosis.kind))
+        return (
+            *_end_shelving(case, diagnosis.kind),
+            *_forget_migrations(case, diagnosis.kind),
+        )
     if diagnosis.kind == recovery_model.BROKEN:
         return (_recreate(case),)
     return ()
@@ -79,6 +82,18 @@ def _status(
     ):
         return migration_records.FINISHED
     return 'failed'
+
+
+def _end_shelving(case: recovery_model.Case, kind: str) -> Iterator[str]:
+    """Say how a server gets out of a shelving that nobody does any more."""
+    if kind == recovery_model.BUSY and case.server.task_state.startswith(
+        'shelving'
+    ):
+        yield _(
+            "Only if Nova does not go on, as its compute service died in the "
+            "middle of it: openstack server set --state active %(id)s; then "
+            "run: openstack gpu server recover %(id)s"
+        ) % {'id': case.server.id}
 
 
 def _forget_migrations(case: recovery_model.Case, kind: str) -> Iterator[str]:

@@ -14,20 +14,15 @@
 
 from collections.abc import Collection
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 
 from openstack import connection
 from osc_lib import exceptions
 
-from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import audit_model
-from osc_gpu.cloud import capacity_hosts
-from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import drain_packing
 from osc_gpu.cloud import drain_reading
-from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_checks
@@ -35,6 +30,7 @@ from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
 from osc_gpu.cloud import moving_lanes
 from osc_gpu.cloud import placement
@@ -95,6 +91,11 @@ class _Look:
             self.state.stand == migration_state.IDLE
             and self.server.host == self.source
         )
+
+    @property
+    def seeks(self) -> bool:
+        """Whether it needs a host to go to."""
+        return self.is_new or self.state.stand == migration_state.SHELVED
 
 
 def plan(
@@ -226,10 +227,10 @@ def _pack(
     wish: Wish,
 ) -> drain_packing.Packed:
     """Find out whether there is room for all that have yet to move."""
-    new = [look for look in looks if look.is_new and look.server.own_flavor]
+    new = [look for look in looks if look.seeks and look.server.own_flavor]
     if not new:
         return drain_packing.Packed({}, {})
-    cloud = read_cloud(
+    cloud = move_room.read(
         conn,
         world,
         {look.server.id: look.server for look in new},
@@ -242,66 +243,13 @@ def _pack(
             drain_packing.Wish(
                 look.server.id,
                 request,
-                away_from(world, look.server.host, wish.target),
+                move_room.away_from(world, look.source, wish.target),
             )
             for look in new
             for request in [drain_reading.request_of(look.server, wish.also)]
             if request is not None
         ],
     )
-
-
-def away_from(
-    world: audit_model.Snapshot, source: str, target: str
-) -> frozenset[str]:
-    """Return the root providers' names that a server must not go to."""
-    return frozenset(
-        h.name
-        for h in world.hypervisors.values()
-        if h.host == source or target not in ('', h.host)
-    )
-
-
-def read_cloud(
-    conn: connection.Connection,
-    world: audit_model.Snapshot,
-    found: Mapping[str, servers.GpuServer],
-    held: Mapping[str, Mapping[str, Mapping[str, int]]],
-    also: Collection[str] = (),
-) -> capacity_hosts.Cloud:
-    """Read what room there is for servers.
-
-    One request for aggregates, and one for each class and amount that is
-    asked of one provider. What stands behind their aliases is learned from
-    what they hold.
-
-    :param held: what each of them holds: provider -> class -> amount
-    """
-    learned = alias_classes.learn(
-        (
-            alias_classes.Sample(server.gpu_request, held[server.id])
-            for server in found.values()
-            if server.gpu_request.aliases
-        ),
-        world.names,
-    )
-    metadata = host_aggregates.values(host_aggregates.read(conn))
-    cloud = capacity_hosts.Cloud(
-        capacity_reading.gather(
-            world.names,
-            world.providers.values(),
-            world.hypervisors,
-            metadata,
-        ),
-        alias_classes=learned,
-    )
-    requests = [
-        request
-        for server in found.values()
-        for request in [drain_reading.request_of(server, also)]
-        if request is not None
-    ]
-    return capacity_reading.with_refusals(conn, cloud, world.names, requests)
 
 
 def _planned(
@@ -319,6 +267,8 @@ def _planned(
         and placement.is_pci_device(world.providers[uuid].name)
     ]
     choice = move_methods.choose(server, traits, wish.method)
+    if look.state.stand == migration_state.SHELVED:
+        choice = choice._replace(method=move_methods.SHELVE)
     # Without a host Nova may unshelve it where it was, and a host that is to
     # give it PCI devices has to be fit for that (moving_hosts).
     is_named = choice.method == move_methods.SHELVE or (

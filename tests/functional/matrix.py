@@ -46,8 +46,11 @@ RECOVER = ('gpu', 'server', 'recover')
 #: more than the sandbox's update_resources_interval
 PERIOD = 15
 
-_WAY_OUT = re.compile(
-    r'openstack (gpu )?\w|UPDATE migrations|nova-manage|run (it )?again'
+# "run again" alone is none.
+_WAY_OUT = re.compile(r'openstack (gpu )?\w|UPDATE migrations|nova-manage')
+_COMMAND = re.compile(
+    r'openstack (server (?:reboot --hard|stop|start|set --state active)'
+    r' [0-9a-f-]{36})'
 )
 _LEFTOVER = re.compile(r'([\w.-]+): <instances_path>')
 _STATEMENT = re.compile(r'(UPDATE migrations SET [^;]*;)')
@@ -114,8 +117,8 @@ class TestCase(wire.TestCase):
     def _reported(self, server: str, kind: cases.Kind) -> str:
         """Judge what was said of a server that no command healed.
 
-        Statements for its database are carried out; then it has to be
-        recovered.
+        Statements for its database are carried out, else commands are run;
+        then it has to be recovered.
         """
         found = truth.read(self, server)
         self._story.append(f'{found}')
@@ -123,9 +126,17 @@ class TestCase(wire.TestCase):
         if len(running) > 1 or not _WAY_OUT.search(self._said):
             return cases.LOST
         statements = _STATEMENT.findall(self._said)
-        if not statements:
+        commands = _COMMAND.findall(self._said)
+        if statements:
+            self._carry_out(statements)
+        elif commands:
+            for command in commands:
+                self._story.append(f'$ {command}')
+                auto = ['--auto-approve'] * ('--state' in command)
+                self.openstack(*command.split(), *auto)
+                self.settle(server)
+        else:
             return cases.REPORTED
-        self._carry_out(statements)
         if self.recover(server):
             return cases.LOST
         wrong = self.judge(server, kind)

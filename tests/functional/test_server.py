@@ -176,17 +176,6 @@ class TestCreateServer(TestCase):
         self.assertEqual([], shown['devices'])
         self.assertEqual({}, self.allocations(server.id))
 
-    def test_no_volumes_in_this_cloud(self):
-        flavor = self.make_flavor('--alias', 'v100')
-        name = self.name('volume')
-        line = self.fails(
-            *self.create(name, '--flavor', flavor, '--boot-from-volume', '1',
-                         '--wait'),
-            user='member',
-        )  # fmt: skip
-        self.assertIn('endpoint for volumev3 service not found', line)
-        self.assertEqual('ERROR', self.server(name).status)
-
     def test_timeout(self):
         flavor = self.make_flavor('--alias', 'v100')
         name = self.name('slow')

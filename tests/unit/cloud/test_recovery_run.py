@@ -509,6 +509,19 @@ class TestOthers(TestCase):
         self.assertIn('openstack server event list', found.detail)
         self.assertEqual([], self.made(self.server))
 
+    def test_error_of_what_our_command_asked_for(self) -> None:
+        """An unshelve that failed leaves no migration record."""
+        mark = marks.Move(marks.MIGRATE, 'abc', marks.digest('x', 'gpu1'))
+        self.servers[self.server] |= {
+            'locked': True,
+            'locked_reason': marks.write_move(mark),
+            'status': 'ERROR',
+            'fault': {'message': 'libvirtError'},
+        }
+        found = self.recover(self.server)
+        self.assertEqual(('reboot hard', 'unlock'), found.steps)
+        self.assertEqual(recovery_run.RECOVERED, found.result)
+
     def test_cell_does_not_answer(self) -> None:
         del self.servers[self.server]['flavor']
         found = self.recover(self.server)
@@ -636,6 +649,28 @@ class TestBusy(TestCase):
         found = recovery_run.recover(run, self.read(self.server))
         self.assertEqual(recovery_run.TIMED_OUT, found.result)
         self.assertIn('never does', ' '.join(found.instructions))
+
+    def test_shelving_for_ever(self) -> None:
+        self.servers[self.server][fake_moves.TASK] = 'shelving'
+        run = self.new_run(timeout=0)
+        found = recovery_run.recover(run, self.read(self.server))
+        self.assertEqual(recovery_run.TIMED_OUT, found.result)
+        self.assertIn(
+            f'openstack server set --state active {self.server}',
+            ' '.join(found.instructions),
+        )
+
+    def test_confirming_for_ever(self) -> None:
+        """It is to be confirmed once more, and not to be given up."""
+        self.servers[self.server]['status'] = 'VERIFY_RESIZE'
+        record = self.add_migration(self.server, 'confirming')
+        run = self.new_run(timeout=0)
+        found = recovery_run.recover(run, self.read(self.server))
+        self.assertIn(
+            f"UPDATE migrations SET status='finished' WHERE uuid='{record}' "
+            "AND status='confirming';",
+            ' '.join(found.instructions),
+        )
 
     def abandoned(self) -> str:
         """Leave a server as a source that died in the middle does."""

@@ -235,6 +235,9 @@ class TestGoesOn(TestCase):
         (planned,) = self.plan()
         self.assertEqual('gpu1', planned.order.source)
         self.assertEqual('goes on from SHELVED_OFFLOADED', planned.why)
+        # Left to Nova, it may go back to where it was.
+        self.assertEqual('shelve', planned.order.method)
+        self.assertIn(planned.order.target, ('gpu2', 'gpu3'))
 
     def test_a_mark_that_its_owner_wrote(self) -> None:
         for source in ('elsewhere', ''):

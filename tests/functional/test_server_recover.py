@@ -190,8 +190,10 @@ class TestHealed(TestCase):
     def test_alias_tripped_over_its_claim(self):
         server = self.boot('gpu1', '--alias', 'a100')
         self.spoil(server, 'source', 'gpu2', error='rollback')
-        found = self.act(server, reboot={'type': 'HARD'})
-        self.assertEqual('error', found.state)
+        self.act(server, reboot={'type': 'HARD'})
+        base.wait_until(
+            'in ERROR', lambda: self.truth(server).state == 'error'
+        )
         self.check(server, ALIAS, 'still claimed for it on gpu2', 'gpu1')
 
     def test_alias_failed_to_be_confirmed(self):

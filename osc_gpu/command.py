@@ -49,6 +49,9 @@ class CloudMixin:
 
     app: Any
 
+    #: What went wrong although there is something to show: said after it.
+    failure = ''
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Made before the shell logs in, which is where a dead Keystone shows.
@@ -62,7 +65,11 @@ class CloudMixin:
         return conn
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; raise CommandError for whatever the cloud said."""
+        """Run the command.
+
+        :raises osc_lib.exceptions.CommandError: the cloud refused something,
+            or the command has failed
+        """
         import gc
 
         # Python ends with a search for garbage among all that the shell has
@@ -74,6 +81,8 @@ class CloudMixin:
             raise exceptions.CommandError(
                 errors.explain(exc, self.connection)
             ) from exc
+        if self.failure:
+            raise exceptions.CommandError(self.failure)
         return status
 
 

@@ -12,8 +12,10 @@
 
 """What consumers hold in Placement, read and written with generations."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 from openstack import connection
 from openstack import exceptions
@@ -80,18 +82,40 @@ def write(
     """
     response = conn.placement.put(
         f'/allocations/{before.consumer}',
+        json=_body(before, held),
+        microversion=_WRITING,
+    )
+    return not is_conflict(response)
+
+
+def write_together(
+    conn: connection.Connection, changes: Iterable[tuple[Allocations, Held]]
+) -> bool:
+    """Replace what several consumers hold: all of it, or nothing.
+
+    :param changes: as each was read, and what it shall hold
+    :returns: False when any changed since: read again, and judge again
+    """
+    response = conn.placement.post(
+        '/allocations',
         json={
-            'allocations': {
-                uuid: {'resources': dict(amounts)}
-                for uuid, amounts in held.items()
-            },
-            'consumer_generation': before.generation,
-            'project_id': before.project_id,
-            'user_id': before.user_id,
+            before.consumer: _body(before, held) for before, held in changes
         },
         microversion=_WRITING,
     )
     return not is_conflict(response)
+
+
+def _body(before: Allocations, held: Held) -> dict[str, Any]:
+    return {
+        'allocations': {
+            uuid: {'resources': dict(amounts)}
+            for uuid, amounts in held.items()
+        },
+        'consumer_generation': before.generation,
+        'project_id': before.project_id,
+        'user_id': before.user_id,
+    }
 
 
 def is_conflict(response: requests.Response) -> bool:

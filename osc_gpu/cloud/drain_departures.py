@@ -27,8 +27,8 @@ from typing import NamedTuple
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
+from osc_gpu.cloud import instance_actions
 from osc_gpu.cloud import migration_records
-from osc_gpu.cloud import rest
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -37,9 +37,6 @@ LOG = logging.getLogger(__name__)
 
 #: Servers whose actions are looked through for a shelving, at most.
 MOST_LOOKED_AT = 300
-
-#: From here on an event has its host, for admins.
-_EVENTS = '2.62'
 
 #: How the migrations end that took a server to its target.
 _ENDS = ('completed', 'confirmed')
@@ -68,7 +65,10 @@ def read(
     for each of at most MOST_LOOKED_AT servers that changed since then and are
     elsewhere without a migration one, and two more for each that was shelved.
     """
-    found = newest(_read_records(conn, host, since), since)
+    found = newest(
+        migration_records.read(conn, statuses=_ENDS, source=host, since=since),
+        since,
+    )
     changed = servers.read_all(
         conn,
         all_tenants='True',
@@ -90,27 +90,6 @@ def read(
         suspects[:MOST_LOOKED_AT],
     )
     return {**found, **{d.server_id: d for d in shelved if d is not None}}
-
-
-def _read_records(
-    conn: connection.Connection, host: str, since: str
-) -> list[migration_records.MigrationRecord]:
-    return [
-        migration_records.parse(found)
-        for status in _ENDS
-        for found in rest.pages(
-            conn.compute,
-            '/os-migrations',
-            'migrations',
-            migration_records.MICROVERSION,
-            {
-                'source_compute': host,
-                'status': status,
-                'changes-since': since,
-            },
-            marker='uuid',
-        )
-    ]
 
 
 def newest(
@@ -162,19 +141,15 @@ def _read_shelving(
     since: str,
 ) -> Departure | None:
     """Read whether a server was shelved on a host since then."""
-    path = f'/servers/{server.id}/os-instance-actions'
     try:
-        actions = rest.get(conn.compute, path, _EVENTS)['instanceActions']
+        actions = instance_actions.read(conn, server.id)
         chosen = shelving(actions, since)
         if chosen is None:
             return None
         events = [
             event
             for request_id in chosen
-            for event in rest.get(
-                conn.compute, f'{path}/{request_id}', _EVENTS
-            )['instanceAction'].get('events')
-            or ()
+            for event in instance_actions.events(conn, server.id, request_id)
         ]
     except sdk_exceptions.NotFoundException:
         return None

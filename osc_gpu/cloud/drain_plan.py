@@ -24,12 +24,12 @@ import dataclasses
 
 from openstack import connection
 
-from osc_gpu.cloud import drain_packing
 from osc_gpu.cloud import drain_reading
 from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import move_packing
 from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
@@ -122,10 +122,10 @@ def plan(snapshot: drain_reading.Snapshot, method: str = '') -> Plan:
     wishes = {
         draft.server.id: _wish(snapshot, draft.server.id, request, seeking)
         for draft in drafts
-        for request in [drain_reading.request_of(draft.server)]
+        for request in [resource_request.read_server(draft.server)]
         if draft.seeks and request is not None
     }
-    packed = drain_packing.pack(snapshot.cloud, wishes.values())
+    packed = move_packing.pack(snapshot.cloud, wishes.values())
     moves = [_move(snapshot, draft, packed, wishes) for draft in drafts]
     order = {key: number for number, key in enumerate(packed.places)}
     moves.sort(
@@ -249,7 +249,7 @@ def _wish(
     key: str,
     request: resource_request.Request,
     seeking: Collection[str],
-) -> drain_packing.Wish:
+) -> move_packing.Wish:
     """Say what a server needs, and where it must not go."""
     services = _services(snapshot)
     limits, targets = snapshot.limits, snapshot.targets
@@ -261,7 +261,7 @@ def _wish(
             and limits.is_open(key, host, seeking)
         )
 
-    return drain_packing.Wish(
+    return move_packing.Wish(
         key,
         request,
         frozenset(
@@ -282,8 +282,8 @@ def _services(snapshot: drain_reading.Snapshot) -> Mapping[str, str]:
 def _move(
     snapshot: drain_reading.Snapshot,
     draft: _Draft,
-    packed: drain_packing.Packed,
-    wishes: Mapping[str, drain_packing.Wish],
+    packed: move_packing.Packed,
+    wishes: Mapping[str, move_packing.Wish],
 ) -> Move:
     """Give a server its target, or say why it has none."""
     server, key = draft.server, draft.server.id
@@ -307,7 +307,7 @@ def _move(
 
 
 def _not_counted(
-    snapshot: drain_reading.Snapshot, wish: drain_packing.Wish, place: str
+    snapshot: drain_reading.Snapshot, wish: move_packing.Wish, place: str
 ) -> Iterable[str]:
     """Say what a server needs that no room was proven for."""
     extra = list(wish.request.uncounted)

@@ -72,24 +72,6 @@ class Snapshot:
     )
 
 
-def request_of(
-    server: servers.GpuServer, also: Collection[str] = ()
-) -> resource_request.Request | None:
-    """Return what a server needs of a host; None if its flavor is hidden.
-
-    A server that booted from a volume has no root disk on it
-    (nova/scheduler/utils.py).
-
-    :param also: resource classes that the user says are GPUs too
-    """
-    flavor = server.own_flavor
-    if flavor is None:
-        return None
-    if not server.has_image:
-        flavor = dataclasses.replace(flavor, disk=0)
-    return resource_request.read(flavor, also)
-
-
 def read(
     conn: connection.Connection,
     name: str,
@@ -279,7 +261,9 @@ def _with_room(
 ) -> Snapshot:
     """Read what all hosts have free."""
     found = [state.server for state in snapshot.states]
-    requests = [r for r in map(request_of, found) if r is not None]
+    requests = [
+        r for r in map(resource_request.read_server, found) if r is not None
+    ]
     classes = {name for r in requests for name in r.gpu_classes}
     names = placement.read_names(conn)
     trees = placement.read_trees(
@@ -291,14 +275,14 @@ def _with_room(
         at_once=at_once,
     )
     aggregates = host_aggregates.read(conn)
-    live = {
-        provider.uuid: frozenset(provider.traits)
-        for provider in trees
-        if provider.root_uuid == snapshot.host.id
+    providers = {provider.uuid: provider for provider in trees}
+    is_live = any(
+        provider.root_uuid == snapshot.host.id
         and move_methods.LIVE_TRAIT in provider.traits
-    }
+        for provider in trees
+    )
     with_alias = [s for s in found if s.gpu_request.aliases and s.host]
-    if live:
+    if is_live:
         samples = _read_held(conn, with_alias, at_once)
     else:
         samples = {}
@@ -322,7 +306,7 @@ def _with_room(
             conn, computes.values(), aggregates, snapshot.host.host
         ),
         traits={
-            server: _traits(sample, names, live)
+            server: move_methods.device_traits(sample.held, providers)
             for server, sample in samples.items()
         },
     )
@@ -342,19 +326,3 @@ def _read_held(
         server.id: alias_classes.Sample(server.gpu_request, amounts)
         for server, amounts in zip(found, held, strict=True)
     }
-
-
-def _traits(
-    sample: alias_classes.Sample,
-    names: Mapping[str, placement.Provider],
-    live: Mapping[str, frozenset[str]],
-) -> tuple[frozenset[str], ...]:
-    """Return the traits of the PCI devices that a server holds.
-
-    :param live: those of the providers whose devices can be moved in use
-    """
-    return tuple(
-        live.get(uuid, frozenset())
-        for uuid in sample.held
-        if uuid in names and placement.is_pci_device(names[uuid].name)
-    )

@@ -177,13 +177,10 @@ def _mark(
 
     def mark(order: migration_steps.Order) -> None:
         server = order.server
-        if plan.looks[server.id].state.mark is not None:
-            # Nova keeps the first reason of who has both projects.
-            server_actions.unlock(conn, server.id)
         move = marks.Move(
             order.verb, order.run, marks.short(server.host_id), order.home
         )
-        server_actions.lock(conn, server.id, marks.write_move(move))
+        server_actions.lock(conn, server, marks.write_move(move))
 
     side_by_side.each(
         mark,

@@ -31,18 +31,17 @@ from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import drain_departures
 from osc_gpu.cloud import drain_marked
-from osc_gpu.cloud import drain_packing
 from osc_gpu.cloud import drain_plan
-from osc_gpu.cloud import drain_reading
 from osc_gpu.cloud import drain_service
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import move_packing
 from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
-from osc_gpu.cloud import placement
+from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -324,10 +323,10 @@ def _pack(
     world: audit_model.Snapshot,
     looks: Collection[Look],
     host: str,
-) -> drain_packing.Packed:
+) -> move_packing.Packed:
     """Find out whether there is room on the host for all of them."""
     if not looks:
-        return drain_packing.Packed({}, {})
+        return move_packing.Packed({}, {})
     cloud = move_room.read(
         conn,
         world,
@@ -335,16 +334,16 @@ def _pack(
         {look.server.id: look.held[look.server.id].held for look in looks},
     )
     homes = {h.id for h in world.hypervisors.values() if h.host == host}
-    return drain_packing.pack(
+    return move_packing.pack(
         _opened(cloud, homes),
         [
-            drain_packing.Wish(
+            move_packing.Wish(
                 look.server.id,
                 request,
                 move_room.away_from(world, look.server.host, host),
             )
             for look in looks
-            for request in [drain_reading.request_of(look.server)]
+            for request in [resource_request.read_server(look.server)]
             if request is not None
         ],
     )
@@ -379,12 +378,9 @@ def _move(
     host: str,
     blocked: str,
 ) -> drain_plan.Move:
-    traits = [
-        frozenset(world.providers[uuid].traits)
-        for uuid in look.held[look.server.id].held
-        if uuid in world.providers
-        and placement.is_pci_device(world.providers[uuid].name)
-    ]
+    traits = move_methods.device_traits(
+        look.held[look.server.id].held, world.providers
+    )
     choice = move_methods.choose(look.server, traits, wanted)
     why = choice.why
     if look.is_home(host):

@@ -31,6 +31,9 @@ REFUSALS: tuple[type[Exception], ...] = (
     requests.exceptions.RequestException,
 )
 
+#: HTTP statuses that asking again does not change.
+_LASTING = (400, 401, 403, 404)
+
 #: How each service words the policy rule that the caller fails.
 _RULES = (
     # Nova, Placement
@@ -49,6 +52,12 @@ _RULES = (
 _PADDING = r'403 Forbidden|Access was denied to this resource|[\W_]'
 
 _LONGEST = 500
+
+
+def may_pass(exc: Exception) -> bool:
+    """Tell whether a refusal may be gone when the same is asked again."""
+    response: requests.Response | None = getattr(exc, 'response', None)
+    return response is None or response.status_code not in _LASTING
 
 
 def explain(exc: Exception, conn: connection.Connection | None = None) -> str:

@@ -12,6 +12,7 @@
 
 """What Nova wrote down of the actions on a server."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from openstack import connection
@@ -19,10 +20,36 @@ from openstack import connection
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import rest
 
-#: From here on an event has details, in Nova's words, for everybody.
+#: From here on an event has details, in Nova's words; and, for admins, its
+#: host.
 _MICROVERSION = '2.84'
 
 _FAILED = 'Error'
+
+
+def read(
+    conn: connection.Connection, server_id: str, most: int | None = None
+) -> list[Any]:
+    """Read what was done to a server, newest first, in one request.
+
+    :param most: no more than so many
+    """
+    params = {'limit': most} if most else {}
+    body = rest.get(conn.compute, _path(server_id), _MICROVERSION, params)
+    return list(body['instanceActions'])
+
+
+def events(
+    conn: connection.Connection, server_id: str, request_id: str
+) -> list[Any]:
+    """Read the events of one action, in one request."""
+    path = f'{_path(server_id)}/{request_id}'
+    found = rest.get(conn.compute, path, _MICROVERSION)['instanceAction']
+    return list(found.get('events') or ())
+
+
+def _path(server_id: str) -> str:
+    return f'/servers/{server_id}/os-instance-actions'
 
 
 def failure(conn: connection.Connection, server_id: str) -> str:
@@ -30,24 +57,20 @@ def failure(conn: connection.Connection, server_id: str) -> str:
 
     Two requests at most. Never raises what the cloud refused.
     """
-    path = f'/servers/{server_id}/os-instance-actions'
     try:
-        body = rest.get(conn.compute, path, _MICROVERSION, {'limit': 1})
-        newest = next(iter(body['instanceActions']), None)
+        newest = next(iter(read(conn, server_id, 1)), None)
         if newest is None or newest.get('message') != _FAILED:
             return ''
-        path = f'{path}/{newest["request_id"]}'
-        found = rest.get(conn.compute, path, _MICROVERSION)['instanceAction']
+        return words(events(conn, server_id, newest['request_id']))
     except errors.REFUSALS:
         return ''
-    return words(found)
 
 
-def words(action: Any) -> str:
-    """Return what the events of an action say that went wrong."""
+def words(found: Iterable[Any]) -> str:
+    """Return what events say that went wrong."""
     said = [
         ' '.join((event.get('details') or '').split())
-        for event in action.get('events') or ()
+        for event in found
         if event.get('result') == _FAILED
     ]
     return '; '.join(dict.fromkeys(filter(None, said)))

@@ -17,6 +17,8 @@ import contextlib
 import signal
 import threading
 
+from osc_lib import exceptions
+
 
 @contextlib.contextmanager
 def as_ctrl_c() -> Iterator[None]:
@@ -36,3 +38,16 @@ def as_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def explained(text: str) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end a command with a sentence.
+
+    :raises osc_lib.exceptions.CommandError: with this text
+    """
+    with as_ctrl_c():
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            raise exceptions.CommandError(text) from exc

@@ -44,9 +44,6 @@ LONGEST_PAUSE = 5.0
 #: How many looks in a row may fail.
 MOST_BLIND = 8
 
-#: HTTP statuses that trying again does not change.
-_LASTING = (400, 401, 403, 404)
-
 _ACTIONS: dict[str, Callable[[connection.Connection, str], None]] = {
     migration_steps.OFFLOAD: server_actions.offload,
     migration_steps.SHELVE: server_actions.shelve,
@@ -188,7 +185,7 @@ class _Mover:
         """Say what a failed look means: look again, or give up."""
         self._blind += 1
         words = errors.explain(exc, self._run.conn)
-        if self._blind < MOST_BLIND and _may_pass(exc):
+        if self._blind < MOST_BLIND and errors.may_pass(exc):
             return migration_steps.Wait(words)
         return migration_steps.End(
             migration_steps.FAILED,
@@ -221,7 +218,7 @@ class _Mover:
         except errors.REFUSALS as exc:
             words = errors.explain(exc, self._run.conn)
             self._say(words)
-            if not _may_pass(exc):
+            if not errors.may_pass(exc):
                 seen = seen.tried(action.name, migration_steps.MOST_TRIES)
             # It may be done all the same, and then the reason matters.
             words = '; '.join(filter(None, (action.why, words)))
@@ -239,10 +236,7 @@ class _Mover:
                 marks.short(server.host_id),
                 self._order.home,
             )
-            if server.is_locked:
-                # Nova keeps the old reason for an admin who is its owner.
-                server_actions.unlock(conn, server.id)
-            server_actions.lock(conn, server.id, marks.write_move(mark))
+            server_actions.lock(conn, server, marks.write_move(mark))
         elif action.name in _TARGETED:
             _TARGETED[action.name](conn, server.id, action.host)
         else:
@@ -298,9 +292,3 @@ def _first_sight(state: migration_state.State) -> migration_steps.Seen:
             and record.status != migration_records.FINISHED
         )
     )
-
-
-def _may_pass(exc: Exception) -> bool:
-    """Tell whether a refusal may be gone when it is tried again."""
-    response = getattr(exc, 'response', None)
-    return getattr(response, 'status_code', None) not in _LASTING

@@ -20,15 +20,13 @@ from typing import Any
 
 from openstack import connection
 
+from osc_gpu.cloud import instance_actions
 from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
 
 #: From here on a record has its UUID, which is a consumer in Placement, and
 #: lists are paged.
 MICROVERSION = '2.59'
-
-#: From here on events have details, in Nova's words.
-_ACTIONS = '2.84'
 
 #: The event of an action that the source of a migration has begun.
 _SOURCE_BEGAN = 'compute_resize_instance'
@@ -85,6 +83,8 @@ def read(
     statuses: Collection[str] = (),
     server_id: str | None = None,
     host: str | None = None,
+    source: str | None = None,
+    since: str | None = None,
     at_once: int = side_by_side.DEFAULT,
 ) -> tuple[MigrationRecord, ...]:
     """Read migration records, oldest first.
@@ -94,10 +94,18 @@ def read(
     :param statuses: only these, unless empty
     :param server_id: only those of this server
     :param host: only those from or to this compute service's host
+    :param source: only those from this compute service's host
+    :param since: only those that changed since then, ISO 8601 in UTC
     """
 
     def read_one(status: str) -> list[MigrationRecord]:
-        params = {'status': status, 'instance_uuid': server_id, 'host': host}
+        params = {
+            'status': status,
+            'instance_uuid': server_id,
+            'host': host,
+            'source_compute': source,
+            'changes-since': since,
+        }
         found = rest.pages(
             conn.compute,
             '/os-migrations',
@@ -134,16 +142,22 @@ def read_began(conn: connection.Connection, record: MigrationRecord) -> bool:
     its claim, as it does when Placement refuses what Nova claimed there. It
     did not if the claim itself failed (facts 4).
     """
-    path = f'/servers/{record.server_id}/os-instance-actions'
-    actions = rest.get(conn.compute, path, _ACTIONS)['instanceActions']
-    moves = [a for a in actions if a['action'] in ('migrate', 'resize')]
+    moves = [
+        action
+        for action in instance_actions.read(conn, record.server_id)
+        if action['action'] in ('migrate', 'resize')
+    ]
     if not moves:
         return False
     # A record does not name its action; it is made right after it.
     nearest = min(moves, key=lambda a: _apart(a['start_time'], record))
-    path = f'{path}/{nearest["request_id"]}'
-    action = rest.get(conn.compute, path, _ACTIONS)['instanceAction']
-    return any(_is_claimed(event) for event in action.get('events') or ())
+    request_id = nearest['request_id']
+    return any(
+        _is_claimed(event)
+        for event in instance_actions.events(
+            conn, record.server_id, request_id
+        )
+    )
 
 
 def _is_claimed(event: Mapping[str, Any]) -> bool:

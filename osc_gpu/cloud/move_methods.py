@@ -20,8 +20,11 @@ A live migration takes devices that can be moved while they are in use.
 
 from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 from typing import NamedTuple
 
+from osc_gpu.cloud import placement
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
@@ -41,6 +44,21 @@ class Choice(NamedTuple):
 
     method: str
     why: str
+
+
+def device_traits(
+    held: Mapping[str, Any], providers: Mapping[str, placement.Provider]
+) -> tuple[frozenset[str], ...]:
+    """Return the traits of each PCI device that a server holds.
+
+    :param held: by the provider's UUID
+    :param providers: those whose traits were read, by UUID
+    """
+    return tuple(
+        frozenset(providers[uuid].traits)
+        for uuid in held
+        if uuid in providers and placement.is_pci_device(providers[uuid].name)
+    )
 
 
 def choose(

@@ -21,10 +21,10 @@ from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
-from osc_gpu.cloud import drain_reading
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import host_aggregates
+from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 
 
@@ -84,7 +84,7 @@ def read(
     requests = [
         request
         for server in found.values()
-        for request in [drain_reading.request_of(server, also)]
+        for request in [resource_request.read_server(server, also)]
         if request is not None
     ]
     return capacity_reading.with_refusals(conn, cloud, world.names, requests)

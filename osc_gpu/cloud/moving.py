@@ -22,7 +22,6 @@ from typing import TypeVar
 
 from openstack import exceptions as sdk_exceptions
 
-from osc_gpu.cloud import audit
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import errors
@@ -33,7 +32,6 @@ from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import repair
 from osc_gpu.cloud import repair_consumers
-from osc_gpu.cloud import repair_excess
 from osc_gpu.cloud import repair_writing
 from osc_gpu.cloud import server_actions
 from osc_gpu.cloud import side_by_side
@@ -158,14 +156,8 @@ def _mend(
         leaks[u]: done.text for u, done in removed.items() if not done.is_done
     }
     said |= {p.server_id: p.detail for p in wrong}
-    excess = [p for p in wrong if p.check == audit_model.EXCESS]
-    mended = repair_excess.mend(
-        run.conn,
-        repair.cases(audit.Checked(snapshot, tuple(excess)), excess),
-        snapshot.names,
-        wait,
-    )
-    others = {p.server_id for p in wrong if p not in excess}
+    mended = repair.drop_excess(run.conn, snapshot, wrong, wait)
+    others = {p.server_id for p in wrong if p.check != audit_model.EXCESS}
     for server_id, done in mended.items():
         run.say(f'{snapshot.servers[server_id].name}: {done.text}')
         if done.is_done and server_id not in others:

@@ -21,14 +21,12 @@ servers on a host hold too much is repaired before another one is sent there.
 from collections.abc import Mapping
 import dataclasses
 
-from osc_gpu.cloud import audit
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import repair
-from osc_gpu.cloud import repair_excess
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -71,12 +69,7 @@ def _tidy(run: migration.Run, host: str, wait: float) -> str:
         return ''
     for problem in excess:
         run.say(f'{host}: {problem.detail}')
-    mended = repair_excess.mend(
-        run.conn,
-        repair.cases(audit.Checked(snapshot, excess), excess),
-        snapshot.names,
-        wait,
-    )
+    mended = repair.drop_excess(run.conn, snapshot, excess, wait)
     failed = [
         f'{there[server_id].name}: {done.text}'
         for server_id, done in mended.items()

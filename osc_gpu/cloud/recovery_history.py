@@ -21,13 +21,9 @@ from typing import NamedTuple
 from openstack import connection
 
 from osc_gpu.cloud import audit_migrations
+from osc_gpu.cloud import instance_actions
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
-from osc_gpu.cloud import rest
-
-#: From here on Nova shows the actions of servers that it deleted, too, and
-#: events to everybody.
-_MICROVERSION = '2.58'
 
 _FAILED = 'Error'
 _MOVES = ('migrate', 'resize')
@@ -177,8 +173,8 @@ def read(conn: connection.Connection, state: migration_state.State) -> History:
 
     One or two more for each of its migrations that broke.
     """
-    path = f'/servers/{state.server.id}/os-instance-actions'
-    found = rest.get(conn.compute, path, _MICROVERSION)['instanceActions']
+    server_id = state.server.id
+    found = instance_actions.read(conn, server_id)
     history = History(parse(found))
     wanted = {
         action.request_id
@@ -188,22 +184,16 @@ def read(conn: connection.Connection, state: migration_state.State) -> History:
         if action is not None
     }
     detailed = {
-        request: parse(
-            [
-                rest.get(conn.compute, f'{path}/{request}', _MICROVERSION)[
-                    'instanceAction'
-                ]
-            ]
-        )[0]
-        for request in sorted(wanted)
+        action.request_id: action._replace(
+            events=results(
+                instance_actions.events(conn, server_id, action.request_id)
+            )
+        )
+        for action in history.actions
+        if action.request_id in wanted and action.name in (*_MOVES, _REVERT)
     }
     return History(
-        tuple(
-            detailed.get(action.request_id, action)
-            if action.name in (*_MOVES, _REVERT)
-            else action
-            for action in history.actions
-        )
+        tuple(detailed.get(a.request_id, a) for a in history.actions)
     )
 
 
@@ -215,14 +205,16 @@ def parse(found: Iterable[Any]) -> tuple[Action, ...]:
             item['request_id'],
             item.get('start_time') or '',
             item.get('message') == _FAILED,
-            tuple(
-                (event['event'], event.get('result') or '')
-                for event in item.get('events') or ()
-            ),
+            results(item.get('events') or ()),
         )
         for item in found
     ]
     return tuple(sorted(actions, key=lambda action: action.began))
+
+
+def results(events: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    """Return events by their names, with their results."""
+    return tuple((e['event'], e.get('result') or '') for e in events)
 
 
 def _moment(text: str) -> datetime.datetime:

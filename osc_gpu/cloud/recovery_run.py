@@ -214,10 +214,7 @@ class _Recovery:
     def _bear(self, exc: Exception) -> None:
         """Raise what a look met, unless it may pass."""
         self._blind += 1
-        response = getattr(exc, 'response', None)
-        if self._blind >= migration.MOST_BLIND or getattr(
-            response, 'status_code', None
-        ) in (400, 401, 403, 404):
+        if self._blind >= migration.MOST_BLIND or not errors.may_pass(exc):
             raise exc
         self._say(errors.explain(exc, self._run.conn))
 

@@ -16,11 +16,8 @@ from collections.abc import Callable
 import dataclasses
 
 from openstack import connection
-from openstack import exceptions as sdk_exceptions
 
 from osc_gpu.cloud import allocations
-from osc_gpu.cloud import audit
-from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import instance_actions
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
@@ -30,7 +27,6 @@ from osc_gpu.cloud import moving_hosts
 from osc_gpu.cloud import recovery_model
 from osc_gpu.cloud import repair
 from osc_gpu.cloud import repair_consumers
-from osc_gpu.cloud import repair_excess
 from osc_gpu.cloud import rest
 from osc_gpu.cloud import server_actions
 from osc_gpu.cloud import servers
@@ -47,7 +43,6 @@ _SIMPLE: dict[str, Callable[[connection.Connection, str], None]] = {
     recovery_model.STOP: server_actions.stop,
     recovery_model.START: server_actions.start,
     recovery_model.REBOOT: server_actions.reboot_hard,
-    recovery_model.REVIVE: server_actions.reset_state,
     recovery_model.UNLOCK: server_actions.unlock,
 }
 
@@ -81,7 +76,9 @@ def do(
     if step.name == recovery_model.PERIODIC:
         run.pause(wait)
     elif step.name == recovery_model.RESET:
-        _reset_to_error(conn, server.id)
+        server_actions.reset_state(conn, server.id, 'error')
+    elif step.name == recovery_model.REVIVE:
+        server_actions.reset_state(conn, server.id, 'active')
     elif step.name in (recovery_model.SETTLE, recovery_model.MIGRATE):
         return _move(run, case, step, wait)
     elif step.name == recovery_model.REMOVE:
@@ -120,16 +117,7 @@ def _lock(run: migration.Run, case: recovery_model.Case) -> None:
     if not server.is_locked:
         source = marks.short(server.host_id)
         mark = marks.Move(marks.MIGRATE, marks.new_run(), source)
-        server_actions.lock(run.conn, server.id, marks.write_move(mark))
-
-
-def _reset_to_error(conn: connection.Connection, server_id: str) -> None:
-    response = conn.compute.post(
-        f'/servers/{server_id}/action',
-        json={'os-resetState': {'state': 'error'}},
-        microversion=servers.MICROVERSION,
-    )
-    sdk_exceptions.raise_from_response(response)
+        server_actions.lock(run.conn, server, marks.write_move(mark))
 
 
 def _move(
@@ -198,35 +186,16 @@ def _repair(run: migration.Run, case: recovery_model.Case, wait: float) -> str:
     snapshot = dataclasses.replace(
         migration_state.snapshot(run.world, case.state), held=case.held
     )
-    excess = tuple(p for p in case.problems if p.check == audit_model.EXCESS)
-    outcomes = repair_excess.mend(
-        run.conn,
-        repair.cases(audit.Checked(snapshot, excess), excess),
-        snapshot.names,
-        wait,
-    )
+    outcomes = repair.drop_excess(run.conn, snapshot, case.problems, wait)
     return '; '.join(o.text for o in outcomes.values() if not o.is_done)
 
 
 def _swap(conn: connection.Connection, case: recovery_model.Case) -> str:
     """Give a server what its migration holds, in one write."""
     own, others = case.held[case.server.id], case.held[case.swap]
-    response = conn.placement.post(
-        '/allocations',
-        json={
-            found.consumer: {
-                'allocations': {
-                    uuid: {'resources': dict(amounts)}
-                    for uuid, amounts in held.items()
-                },
-                'consumer_generation': found.generation,
-                'project_id': others.project_id,
-                'user_id': others.user_id,
-            }
-            for found, held in ((own, others.held), (others, {}))
-        },
-        microversion=_WRITING,
+    own = dataclasses.replace(
+        own, project_id=others.project_id, user_id=others.user_id
     )
-    if allocations.is_conflict(response):
-        return _("its allocations changed meanwhile")
-    return ''
+    if allocations.write_together(conn, [(own, others.held), (others, {})]):
+        return ''
+    return _("its allocations changed meanwhile")

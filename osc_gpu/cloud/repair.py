@@ -104,32 +104,45 @@ def action(problem: audit.Problem) -> str:
 
 
 def cases(
-    checked: audit.Checked, steps: Iterable[audit.Problem]
+    snapshot: audit.Snapshot, problems: Iterable[audit.Problem]
 ) -> tuple[repair_excess.Case, ...]:
     """Return one case for each server that holds too much."""
     found: dict[str, repair_excess.Case] = {}
     concerned: dict[str, set[str]] = {}
+    steps = [p for p in problems if p.check == audit_model.EXCESS]
     for step in steps:
-        if step.check == audit_model.EXCESS:
-            concerned.setdefault(step.server_id, set()).update(
-                step.provider_ids
-            )
+        concerned.setdefault(step.server_id, set()).update(step.provider_ids)
     for step in steps:
-        if step.check != audit_model.EXCESS:
-            continue
-        held = checked.snapshot.held[step.server_id].held
+        held = snapshot.held[step.server_id].held
         others = frozenset(held) - concerned[step.server_id]
         case = found.get(
             step.server_id, repair_excess.Case(step.server_id, {}, others)
         )
-        given = repair_excess.amounts(
-            case, held, checked.snapshot.names, step.classes
-        )
+        given = repair_excess.amounts(case, held, snapshot.names, step.classes)
         asked = sum(given.values()) - step.amount
         found[step.server_id] = dataclasses.replace(
             case, asked={**case.asked, step.classes: asked}
         )
     return tuple(found.values())
+
+
+def drop_excess(
+    conn: connection.Connection,
+    snapshot: audit.Snapshot,
+    problems: Iterable[audit.Problem],
+    wait: float,
+    at_once: int = side_by_side.DEFAULT,
+) -> Mapping[str, repair_writing.Outcome]:
+    """Take away what servers hold too much, of all of them side by side.
+
+    :param problems: others than of excess are left alone
+    :param wait: seconds within which Nova updates its allocations
+    :returns: what became of each server, by ID
+    :raises openstack.exceptions.ForbiddenException: the user may not write
+    """
+    return repair_excess.mend(
+        conn, cases(snapshot, problems), snapshot.names, wait, at_once
+    )
 
 
 def carry_out(
@@ -159,9 +172,7 @@ def carry_out(
         options.at_once,
     )
     released = _release(conn, again, names, options.at_once)
-    dropped = repair_excess.mend(
-        conn, cases(now, again), names, wait, options.at_once
-    )
+    dropped = drop_excess(conn, now.snapshot, again, wait, options.at_once)
     gone = repair_writing.Outcome(_("nothing to do any more"))
 
     def outcome(step: audit.Problem) -> repair_writing.Outcome:

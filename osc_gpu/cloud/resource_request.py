@@ -25,6 +25,7 @@ import re
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import gpu_groups
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 #: Nova leaves out every other class that is no CUSTOM_ one
@@ -148,6 +149,24 @@ def read(flavor: flavors.Flavor, also: Collection[str] = ()) -> Request:
         uncounted=_read_uncounted(specs),
         is_pinned=specs.get('hw:cpu_policy') == 'dedicated',
     )
+
+
+def read_server(
+    server: servers.GpuServer, also: Collection[str] = ()
+) -> Request | None:
+    """Return what a server needs of a host; None if its flavor is hidden.
+
+    A server that booted from a volume has no root disk on it
+    (nova/scheduler/utils.py).
+
+    :param also: resource classes that the user says are GPUs too
+    """
+    flavor = server.own_flavor
+    if flavor is None:
+        return None
+    if not server.has_image:
+        flavor = dataclasses.replace(flavor, disk=0)
+    return read(flavor, also)
 
 
 def _read_amounts(specs: Mapping[str, str]) -> dict[str, dict[str, int]]:

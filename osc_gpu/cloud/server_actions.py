@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is done to servers and compute services, each in one request.
+"""What is done to servers and compute services.
 
 Nothing is tried again here: what became of a request that was not answered
 is read from the cloud.
@@ -43,10 +43,18 @@ def _act(
     exceptions.raise_from_response(response)
 
 
-def lock(conn: connection.Connection, server_id: str, reason: str) -> None:
-    """Lock a server for everybody but admins."""
+def lock(
+    conn: connection.Connection, server: servers.GpuServer, reason: str
+) -> None:
+    """Lock a server for everybody but admins, with a reason for all to see.
+
+    One that is locked is unlocked first, in one more request: Nova keeps the
+    old reason for an admin who owns the server.
+    """
+    if server.is_locked:
+        unlock(conn, server.id)
     body = {'lock': {'locked_reason': reason}}
-    _act(conn, server_id, body, _LOCK)
+    _act(conn, server.id, body, _LOCK)
 
 
 def unlock(conn: connection.Connection, server_id: str) -> None:
@@ -98,9 +106,11 @@ def reboot_hard(conn: connection.Connection, server_id: str) -> None:
     _act(conn, server_id, body, servers.MICROVERSION)
 
 
-def reset_state(conn: connection.Connection, server_id: str) -> None:
-    """Have Nova take a server for active, whatever it is."""
-    body = {'os-resetState': {'state': 'active'}}
+def reset_state(
+    conn: connection.Connection, server_id: str, state: str
+) -> None:
+    """Have Nova take a server for active, or for in error, whatever it is."""
+    body = {'os-resetState': {'state': state}}
     _act(conn, server_id, body, servers.MICROVERSION)
 
 

@@ -21,8 +21,6 @@ from openstack import connection
 from osc_lib import exceptions
 
 from osc_gpu.cloud import audit_model
-from osc_gpu.cloud import drain_packing
-from osc_gpu.cloud import drain_reading
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_checks
@@ -30,11 +28,12 @@ from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import move_methods
+from osc_gpu.cloud import move_packing
 from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
 from osc_gpu.cloud import moving_lanes
-from osc_gpu.cloud import placement
 from osc_gpu.cloud import recovery_run
+from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -124,7 +123,7 @@ def plan(
         lambda server: _look(conn, world, server, wish.also), found.values()
     )
     said = {look.server.id: _refusals(world, look, wish) for look in looks}
-    packed = drain_packing.Packed({}, {})
+    packed = move_packing.Packed({}, {})
     if not any(said.values()):
         packed = _pack(conn, world, looks, wish)
         said |= {
@@ -153,7 +152,7 @@ def plan(
     )
 
 
-def _room(packed: drain_packing.Packed, server_id: str) -> str:
+def _room(packed: move_packing.Packed, server_id: str) -> str:
     """Return the name of a host that is proven to have room."""
     if server_id in packed.uncounted:
         return ''
@@ -225,11 +224,11 @@ def _pack(
     world: audit_model.Snapshot,
     looks: Sequence[_Look],
     wish: Wish,
-) -> drain_packing.Packed:
+) -> move_packing.Packed:
     """Find out whether there is room for all that have yet to move."""
     new = [look for look in looks if look.seeks and look.server.own_flavor]
     if not new:
-        return drain_packing.Packed({}, {})
+        return move_packing.Packed({}, {})
     cloud = move_room.read(
         conn,
         world,
@@ -237,16 +236,18 @@ def _pack(
         {look.server.id: look.held[look.server.id].held for look in new},
         wish.also,
     )
-    return drain_packing.pack(
+    return move_packing.pack(
         cloud,
         [
-            drain_packing.Wish(
+            move_packing.Wish(
                 look.server.id,
                 request,
                 move_room.away_from(world, look.source, wish.target),
             )
             for look in new
-            for request in [drain_reading.request_of(look.server, wish.also)]
+            for request in [
+                resource_request.read_server(look.server, wish.also)
+            ]
             if request is not None
         ],
     )
@@ -260,12 +261,9 @@ def _planned(
     room: str,
 ) -> Planned:
     server = look.server
-    traits = [
-        frozenset(world.providers[uuid].traits)
-        for uuid in look.held[server.id].held
-        if uuid in world.providers
-        and placement.is_pci_device(world.providers[uuid].name)
-    ]
+    traits = move_methods.device_traits(
+        look.held[server.id].held, world.providers
+    )
     choice = move_methods.choose(server, traits, wish.method)
     if look.state.stand == migration_state.SHELVED:
         choice = choice._replace(method=move_methods.SHELVE)

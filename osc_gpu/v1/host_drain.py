@@ -21,7 +21,7 @@ from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import move_columns
 from osc_gpu.v1 import options
-from osc_gpu.v1 import progress
+from osc_gpu.v1 import terminal
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import drain
@@ -39,19 +39,10 @@ _Table = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
 class _MovingLister(command.Lister):
     """A command that moves servers, or shows how it would."""
 
-    _failure = ''
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; fail after the table if a server did."""
-        status = super().run(parsed_args)
-        if self._failure:
-            raise exceptions.CommandError(self._failure)
-        return status
-
     def _show_plan(self, moves: 'Iterable[drain_plan.Move]') -> _Table:
         """Show a plan, and fail if anything stands in its way."""
         moves = tuple(moves)
-        self._failure = _blocked(moves)
+        self.failure = _blocked(moves)
         return _PLAN, (
             (
                 move.server.name,
@@ -71,7 +62,7 @@ class _MovingLister(command.Lister):
         from osc_gpu.cloud import migration_steps
 
         outcomes = tuple(outcomes)
-        self._failure = move_columns.failed(outcomes, migration_steps.MIGRATED)
+        self.failure = move_columns.failed(outcomes, migration_steps.MIGRATED)
         return move_columns.COLUMNS, move_columns.rows(outcomes)
 
 
@@ -89,15 +80,6 @@ def _blocked(moves: 'Iterable[drain_plan.Move]') -> str:
         'total': len(moves),
         'options': ' '.join(f'--exclude {server.id}' for server in blocked),
     }
-
-
-def _interrupted() -> exceptions.CommandError:
-    return exceptions.CommandError(
-        _(
-            "Interrupted: what Nova has begun goes on, and servers under way "
-            "stay locked; run the same command again to see it through"
-        )
-    )
 
 
 class DrainHost(_MovingLister):
@@ -153,14 +135,11 @@ run again: it goes on where the servers stand (admin only).""")
         moves = prepared.plan.moves
         if parsed_args.dry_run or any(move.is_blocked for move in moves):
             return self._show_plan(moves)
-        with interrupts.as_ctrl_c():
-            try:
-                drain.begin(self.connection, prepared)
-                outcomes = drain.carry_out(
-                    self.connection, prepared, progress.to_terminal()
-                )
-            except KeyboardInterrupt as exc:
-                raise _interrupted() from exc
+        with interrupts.explained(move_columns.INTERRUPTED):
+            drain.begin(self.connection, prepared)
+            outcomes = drain.carry_out(
+                self.connection, prepared, terminal.progress()
+            )
         return self._show_outcomes(outcomes)
 
 
@@ -256,18 +235,15 @@ only).""")
             _check_options(parsed_args)
             drain_return.enable(self.connection, parsed_args.host)
             return (), ()
-        with interrupts.as_ctrl_c():
-            try:
-                return self._bring_back(parsed_args)
-            except KeyboardInterrupt as exc:
-                raise _interrupted() from exc
+        with interrupts.explained(move_columns.INTERRUPTED):
+            return self._bring_back(parsed_args)
 
     def _bring_back(self, parsed_args: argparse.Namespace) -> _Table:
         from osc_gpu.cloud import drain_return
         from osc_gpu.cloud import drain_return_plan
 
         task = _return_task(parsed_args)
-        say = progress.to_terminal()
+        say = terminal.progress()
         plan = drain_return_plan.read(self.connection, task)
         unfinished: tuple[migration.Outcome, ...] = ()
         if plan.pending and not (parsed_args.dry_run or _blocked(plan.moves)):

@@ -14,7 +14,6 @@
 
 import argparse
 from collections.abc import Sequence
-import sys
 from typing import TYPE_CHECKING
 
 from openstack import connection
@@ -22,6 +21,7 @@ from osc_lib import exceptions
 
 from osc_gpu.i18n import _
 from osc_gpu.v1 import options
+from osc_gpu.v1 import terminal
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import audit
@@ -82,7 +82,7 @@ def check_options(parsed_args: argparse.Namespace) -> None:
                 % option.replace('_', '-')
             )
     silent = parsed_args.yes or parsed_args.dry_run
-    if parsed_args.repair and not silent and not sys.stdin.isatty():
+    if parsed_args.repair and not silent and not terminal.can_be_asked():
         raise exceptions.CommandError(
             _(
                 "Nobody can be asked whether to repair, as this is no "
@@ -109,30 +109,20 @@ def repair(
     found = checked.problems
     if parsed_args.dry_run:
         return repair.intend(found, steps), findings.has_error(found)
-    with interrupts.as_ctrl_c():
-        try:
-            if not steps or not (parsed_args.yes or _agreed(steps)):
-                return found, findings.has_error(found)
-            wait = parsed_args.wait or _WAIT
-            return repair.mend(conn, checked, steps, audit_options, wait)
-        except KeyboardInterrupt as exc:
-            raise exceptions.CommandError(
-                _(
-                    "Interrupted: nothing is half done; run it again for "
-                    "what is left"
-                )
-            ) from exc
+    with interrupts.explained(
+        _("Interrupted: nothing is half done; run it again for what is left")
+    ):
+        if not steps or not (parsed_args.yes or _agreed(steps)):
+            return found, findings.has_error(found)
+        wait = parsed_args.wait or _WAIT
+        return repair.mend(conn, checked, steps, audit_options, wait)
 
 
 def _agreed(steps: 'Sequence[audit.Problem]') -> bool:
     """Show on a terminal what would be done, and ask."""
     from osc_gpu.cloud import repair
 
-    for step in steps:
-        print(
-            f'{step.subject}: {step.detail}: {repair.action(step)}',
-            file=sys.stderr,
-        )
-    question = _("Repair these %d? [y/N] ") % len(steps)
-    print(question, end='', file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ('y', 'yes')
+    return terminal.ask(
+        (f'{s.subject}: {s.detail}: {repair.action(s)}' for s in steps),
+        _("Repair these %d? [y/N] ") % len(steps),
+    )

@@ -34,6 +34,11 @@ COLUMNS = (
     'Detail',
 )
 
+INTERRUPTED = _(
+    "Interrupted: what Nova has begun goes on, and servers under way stay "
+    "locked; run the same command again to see it through"
+)
+
 #: Seconds that a server may take: Nova's shutdown_timeout, and the copy of a
 #: large disk.
 _TIMEOUT = 1800

@@ -17,13 +17,11 @@ from collections.abc import Iterable
 from typing import Any
 from typing import TYPE_CHECKING
 
-from osc_lib import exceptions
-
 from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import move_columns
 from osc_gpu.v1 import options
-from osc_gpu.v1 import progress
+from osc_gpu.v1 import terminal
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import server_migration
@@ -37,8 +35,6 @@ class MigrateServer(command.Lister):
 Each server is locked, migrated, proven whole on its new host, confirmed, and
 unlocked. A migration that cannot be proven is reverted. A command that was
 killed is run again: it goes on where the servers stand (admin only).""")
-
-    _failure = ''
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -118,42 +114,27 @@ killed is run again: it goes on where the servers stand (admin only).""")
             self.connection,
             world,
             parsed_args.timeout,
-            progress.to_terminal(),
+            terminal.progress(),
         )
-        with interrupts.as_ctrl_c():
-            try:
-                outcomes = server_migration.carry_out(
-                    run,
-                    [one.order for one in planned],
-                    moving_lanes.Rules(
-                        parsed_args.parallel,
-                        parsed_args.wait,
-                        stops_at_poison=not parsed_args.recover,
-                        unsettled=server_migration.unsettled(planned),
-                    ),
-                    recovers=parsed_args.recover,
-                )
-            except KeyboardInterrupt as exc:
-                raise exceptions.CommandError(
-                    _(
-                        "Interrupted: what Nova has begun goes on; run the "
-                        "same command again to see it through"
-                    )
-                ) from exc
-        self._failure = move_columns.failed(
+        with interrupts.explained(move_columns.INTERRUPTED):
+            outcomes = server_migration.carry_out(
+                run,
+                [one.order for one in planned],
+                moving_lanes.Rules(
+                    parsed_args.parallel,
+                    parsed_args.wait,
+                    stops_at_poison=not parsed_args.recover,
+                    unsettled=server_migration.unsettled(planned),
+                ),
+                recovers=parsed_args.recover,
+            )
+        self.failure = move_columns.failed(
             outcomes,
             migration_steps.MIGRATED,
             migration_steps.RECOVERED,
             *([migration_steps.UNCONFIRMED] if parsed_args.no_confirm else []),
         )
         return move_columns.COLUMNS, move_columns.rows(outcomes)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; fail after the table if a server did."""
-        status = super().run(parsed_args)
-        if self._failure:
-            raise exceptions.CommandError(self._failure)
-        return status
 
 
 def _planned_row(planned: 'server_migration.Planned') -> tuple[Any, ...]:

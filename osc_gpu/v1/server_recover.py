@@ -20,8 +20,9 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import move_columns
 from osc_gpu.v1 import options
-from osc_gpu.v1 import progress
+from osc_gpu.v1 import terminal
 
 _FIELDS = (
     'id',
@@ -59,8 +60,6 @@ Finds out what is wrong with it after a migration that failed or was broken
 off, does the least that heals it, and proves that it is healed. Where no API
 heals it, instructions say what to do. A command that was killed is run again:
 it goes on where the server stands (admin only).""")
-
-    _failure = ''
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         from osc_gpu.cloud import recovery_methods
@@ -137,27 +136,19 @@ it goes on where the server stands (admin only).""")
             conn,
             migration_state.read_world(conn),
             parsed_args.timeout,
-            progress.to_terminal(),
+            terminal.progress(),
         )
-        with interrupts.as_ctrl_c():
-            try:
-                done = recovery_run.recover(
-                    run,
-                    server,
-                    method=parsed_args.method,
-                    wait=parsed_args.wait,
-                    is_dry=parsed_args.dry_run,
-                    also=also,
-                )
-            except KeyboardInterrupt as exc:
-                raise exceptions.CommandError(
-                    _(
-                        "Interrupted: what Nova has begun goes on; run the "
-                        "same command again to see it through"
-                    )
-                ) from exc
+        with interrupts.explained(move_columns.INTERRUPTED):
+            done = recovery_run.recover(
+                run,
+                server,
+                method=parsed_args.method,
+                wait=parsed_args.wait,
+                is_dry=parsed_args.dry_run,
+                also=also,
+            )
         if not done.is_healed and done.result != recovery_run.PLANNED:
-            self._failure = _("Server %(name)s is not healed: %(detail)s") % {
+            self.failure = _("Server %(name)s is not healed: %(detail)s") % {
                 'name': done.server.name or done.server.id,
                 'detail': done.detail,
             }
@@ -173,13 +164,6 @@ it goes on where the server stands (admin only).""")
             LinesColumn(list(done.leftover)),
             done.detail,
         )
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; fail after the fields if it is not healed."""
-        status = super().run(parsed_args)
-        if self._failure:
-            raise exceptions.CommandError(self._failure)
-        return status
 
 
 def _wait() -> int:

@@ -67,6 +67,34 @@ class TestAllocations(fake_cloud.TestCase, wire.TestCase):
         )
         self.assertEqual('1.37', self.microversions('placement')[-1])
 
+    def test_together(self):
+        other = self.add_server('s2', {}, host='gpu1')
+        self.placement.owners[other] = (fake_cloud.PROJECT, 'u' * 32)
+        own, others = (
+            allocations.read(self.conn, uuid) for uuid in (self.server, other)
+        )
+        url = f'{fake_cloud.base.PLACEMENT}/allocations'
+        for status, code, done in (
+            (204, '', True),
+            (409, 'placement.concurrent_update', False),
+        ):
+            self.cloud.post(
+                url, status_code=status, json={'errors': [{'code': code}]}
+            )
+            changes = [(own, {}), (others, own.held)]
+            self.assertIs(done, allocations.write_together(self.conn, changes))
+        body = self.cloud.request_history[-1].json()
+        self.assertEqual({self.server, other}, body.keys())
+        self.assertEqual({}, body[self.server]['allocations'])
+        self.assertEqual(
+            (1, None),
+            tuple(
+                body[uuid]['consumer_generation']
+                for uuid in (self.server, other)
+            ),
+        )
+        self.assertEqual('1.37', self.microversions('placement')[-1])
+
     def test_nothing_left(self):
         before = allocations.read(self.conn, self.server)
         self.assertTrue(allocations.write(self.conn, before, {}))

@@ -12,6 +12,7 @@
 
 import json
 import unittest
+from unittest import mock
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
@@ -332,6 +333,26 @@ class TestResponses(WireTestCase):
         self.assertNotIn('s3cret', text)
         self.assertIn('see http://nova/v2, X-Auth-Token: *** *** xxx', text)
         self.assertEqual(503, len(text))
+
+
+class TestMayPass(unittest.TestCase):
+    def test_statuses(self):
+        for status, may_pass in (
+            (400, False),
+            (401, False),
+            (403, False),
+            (404, False),
+            (409, True),
+            (429, True),
+            (500, True),
+            (503, True),
+        ):
+            response = mock.Mock(status_code=status)
+            exc = sdk_exceptions.HttpException(response=response)
+            self.assertIs(may_pass, errors.may_pass(exc), status)
+
+    def test_no_answer(self):
+        self.assertTrue(errors.may_pass(ksa_exceptions.ConnectFailure('x')))
 
 
 class TestConnections(WireTestCase):

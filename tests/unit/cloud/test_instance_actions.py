@@ -27,7 +27,6 @@ class TestWords(unittest.TestCase):
     def test_events(self) -> None:
         for events, words in (
             ([], ''),
-            (None, ''),
             ([event('It broke.')], 'It broke.'),
             ([event('fine', 'Success'), event('It broke.')], 'It broke.'),
             ([event('a'), event('b'), event('a')], 'a; b'),
@@ -36,12 +35,7 @@ class TestWords(unittest.TestCase):
             ([{'event': 'still under way'}], ''),
         ):
             with self.subTest(events=events):
-                self.assertEqual(
-                    words, instance_actions.words({'events': events})
-                )
-
-    def test_no_events(self) -> None:
-        self.assertEqual('', instance_actions.words({}))
+                self.assertEqual(words, instance_actions.words(events))
 
 
 class TestFailure(fake_moves.TestCase, wire.TestCase):
@@ -59,6 +53,11 @@ class TestFailure(fake_moves.TestCase, wire.TestCase):
                 'events': list(events),
             },
         )
+
+    def test_no_events(self) -> None:
+        self.act('Error')
+        self.actions[self.server][0]['events'] = None
+        self.assertEqual('', instance_actions.failure(self.conn, self.server))
 
     def test_newest_failed(self) -> None:
         self.act(None, event('long ago'))

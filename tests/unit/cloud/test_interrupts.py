@@ -16,6 +16,8 @@ import threading
 import unittest
 from unittest import mock
 
+from osc_lib import exceptions
+
 from osc_gpu.cloud import interrupts
 
 
@@ -41,6 +43,15 @@ class TestInterrupts(unittest.TestCase):
             with interrupts.as_ctrl_c():
                 pass
         install.assert_called_with(signal.SIGTERM, signal.SIG_DFL)
+
+    def test_explained(self):
+        with (
+            self.assertRaisesRegex(exceptions.CommandError, '^Stopped$'),
+            interrupts.explained('Stopped'),
+        ):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with self.assertRaises(ValueError), interrupts.explained('Stopped'):
+            raise ValueError
 
     def test_outside_the_main_thread(self):
         before = signal.getsignal(signal.SIGTERM)

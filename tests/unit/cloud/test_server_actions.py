@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import dataclasses
 import re
 from typing import Any
 
@@ -17,10 +18,10 @@ from openstack import exceptions
 
 from osc_gpu.cloud import server_actions
 from tests.unit import base
+from tests.unit.cloud import move_parts
 from tests.unit.cloud import wire
 
 ACTIONS = (
-    ('lock', ('why',), '2.73', {'lock': {'locked_reason': 'why'}}),
     ('unlock', (), '2.73', {'unlock': None}),
     ('migrate', (), '2.56', {'migrate': None}),
     ('migrate', ('gpu2',), '2.56', {'migrate': {'host': 'gpu2'}}),
@@ -41,7 +42,12 @@ ACTIONS = (
     ('stop', (), '2.73', {'os-stop': None}),
     ('start', (), '2.73', {'os-start': None}),
     ('reboot_hard', (), '2.73', {'reboot': {'type': 'HARD'}}),
-    ('reset_state', (), '2.73', {'os-resetState': {'state': 'active'}}),
+    (
+        'reset_state',
+        ('active',),
+        '2.73',
+        {'os-resetState': {'state': 'active'}},
+    ),
     ('shelve', (), '2.73', {'shelve': None}),
     ('offload', (), '2.73', {'shelveOffload': None}),
     ('unshelve', (), '2.91', {'unshelve': None}),
@@ -89,6 +95,23 @@ class TestServerActions(wire.TestCase):
             ['POST /servers/s-1/action'] * len(ACTIONS), self.requests
         )
 
+    def test_lock(self) -> None:
+        body = ({'lock': {'locked_reason': 'why'}}, '2.73')
+        for is_locked, requests in ((False, 1), (True, 2)):
+            server = dataclasses.replace(
+                move_parts.server(), id='s-1', is_locked=is_locked
+            )
+            before = len(self.requests)
+            server_actions.lock(self.conn, server, 'why')
+            self.assertEqual(body, self.asked())
+            self.assertEqual(requests, len(self.requests) - before)
+        # Else the old reason may stay.
+        first = self.cloud.request_history[-2].json()
+        self.assertEqual({'unlock': None}, first)
+        self.status = 409
+        with self.assertRaises(exceptions.HttpException):
+            server_actions.lock(self.conn, server, 'why')
+
     def test_services(self) -> None:
         self.status = 200
         for name, arguments, body in SERVICES:
@@ -114,4 +137,4 @@ class TestServerActions(wire.TestCase):
         with open(server_actions.__file__, encoding='utf-8') as source:
             public = set(re.findall(r'^def ([a-z]\w+)', source.read(), re.M))
         tested = {name for name, *_more in (*ACTIONS, *SERVICES)}
-        self.assertEqual(public, tested)
+        self.assertEqual(public, {'lock', *tested})

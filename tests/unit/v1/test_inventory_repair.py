@@ -21,7 +21,7 @@ from osc_gpu.cloud import audit
 from osc_gpu.cloud import repair
 from osc_gpu.cloud import repair_excess
 from osc_gpu.cloud import repair_writing
-from osc_gpu.v1 import inventory_repair
+from osc_gpu.v1 import terminal
 from tests.unit import base
 from tests.unit import fake_cloud
 
@@ -292,7 +292,7 @@ class TestAsk(TestCase):
         stdin = mock.Mock(readline=lambda: text, isatty=lambda: True)
         stderr = io.StringIO()
         fake = types.SimpleNamespace(stdin=stdin, stderr=stderr)
-        with mock.patch.object(inventory_repair, 'sys', fake):
+        with mock.patch.object(terminal, 'sys', fake):
             self.check('--repair', status=0 if text[:1] in ('y', 'Y') else 1)
         return stderr.getvalue()
 
@@ -317,7 +317,7 @@ class TestAsk(TestCase):
     def test_nothing_to_ask(self) -> None:
         stdin = mock.Mock(isatty=lambda: True)
         fake = types.SimpleNamespace(stdin=stdin, stderr=io.StringIO())
-        with mock.patch.object(inventory_repair, 'sys', fake):
+        with mock.patch.object(terminal, 'sys', fake):
             self.check('--repair')
         stdin.readline.assert_not_called()
 
@@ -379,7 +379,7 @@ class TestReport(TestCase):
 
         stdin.readline = heal
         fake = types.SimpleNamespace(stdin=stdin, stderr=io.StringIO())
-        with mock.patch.object(inventory_repair, 'sys', fake):
+        with mock.patch.object(terminal, 'sys', fake):
             found = self.check('--repair')
         self.assertEqual(
             {('excess', self.server): 'nothing to do any more'}, found

@@ -363,8 +363,8 @@ class TestInterrupt(TestCase):
         ):
             text = self.fails(*MIGRATE, 'train')
         self.assertEqual(
-            'Interrupted: what Nova has begun goes on; run the same command '
-            'again to see it through',
+            'Interrupted: what Nova has begun goes on, and servers under way '
+            'stay locked; run the same command again to see it through',
             text,
         )
 

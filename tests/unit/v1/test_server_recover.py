@@ -192,7 +192,7 @@ class TestRefused(TestCase):
         self.spoilt()
         said: list[Any] = []
         with mock.patch(
-            'osc_gpu.v1.progress.to_terminal',
+            'osc_gpu.v1.terminal.progress',
             autospec=True,
             return_value=said.append,
         ):

@@ -10,20 +10,32 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Lines on a terminal about what is under way."""
+"""What is said and asked beside a command's output: on standard error."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 import sys
 import time
 
 
-def to_terminal() -> Callable[[str], None]:
+def progress() -> Callable[[str], None]:
     """Return what shows a line with the time; silent without a terminal."""
     if not sys.stderr.isatty():
         return lambda text: None
+    return lambda text: _write(f'{time.strftime("%H:%M:%S")} {text}\n')
 
-    def say(text: str) -> None:
-        sys.stderr.write(f'{time.strftime("%H:%M:%S")} {text}\n')
-        sys.stderr.flush()
 
-    return say
+def can_be_asked() -> bool:
+    """Tell whether anybody is there to answer."""
+    return sys.stdin.isatty()
+
+
+def ask(lines: Iterable[str], question: str) -> bool:
+    """Show some lines, and ask whether to go on; no is the default."""
+    _write(''.join(f'{line}\n' for line in lines) + question)
+    return sys.stdin.readline().strip().lower() in ('y', 'yes')
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

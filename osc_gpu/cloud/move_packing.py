@@ -29,7 +29,7 @@ from osc_gpu.cloud import aggregate_specs
 from osc_gpu.cloud import capacity
 from osc_gpu.cloud import capacity_asks
 from osc_gpu.cloud import capacity_hosts
-from osc_gpu.cloud import drain_search
+from osc_gpu.cloud import move_search
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
 from osc_gpu.cloud import resource_request
@@ -94,7 +94,7 @@ def pack(
             rest = dataclasses.replace(wish.request, aliases=())
             wish, stands = wish._replace(request=rest), {}
         known.append((wish, capacity_asks.read(wish.request, stands)))
-    places = drain_search.search(
+    places = move_search.search(
         {host.name: _free(host) for host in cloud.hosts},
         _items(cloud, known),
         most_steps,
@@ -120,7 +120,7 @@ def _size(wish: Wish) -> tuple[int, int, str]:
 # What the search is given.
 
 
-def _free(host: capacity_hosts.Host) -> drain_search.Amounts:
+def _free(host: capacity_hosts.Host) -> move_search.Amounts:
     return {
         (provider.uuid, name): resource.free
         for provider in host.providers
@@ -130,10 +130,10 @@ def _free(host: capacity_hosts.Host) -> drain_search.Amounts:
 
 def _items(
     cloud: capacity_hosts.Cloud, known: Sequence[tuple[Wish, _Asks]]
-) -> list[drain_search.Item]:
+) -> list[move_search.Item]:
     with_gpus = frozenset(h.name for h in cloud.hosts if _has_gpus(h))
     forms: dict[object, int] = {}
-    units: dict[object, dict[str, list[drain_search.Unit]]] = {}
+    units: dict[object, dict[str, list[move_search.Unit]]] = {}
     found = []
     for wish, asks in known:
         # Servers of one flavor need the same, and come by the dozen.
@@ -143,7 +143,7 @@ def _items(
         names = (name for ask in asks for name, _n in ask.resources)
         devices = dict.fromkeys(n for n in names if n not in _OF_HOSTS)
         found.append(
-            drain_search.Item(
+            move_search.Item(
                 wish.key,
                 forms.setdefault(form, len(forms)),
                 {
@@ -175,11 +175,11 @@ def _units(
     cloud: capacity_hosts.Cloud,
     request: resource_request.Request,
     asks: _Asks,
-) -> dict[str, list[drain_search.Unit]]:
+) -> dict[str, list[move_search.Unit]]:
     """Return what servers take of each host that is open to them."""
     return {
         host.name: [
-            drain_search.Unit(
+            move_search.Unit(
                 ask.resources, tuple(sorted(kind.providers)), ask.isolated
             )
             for ask, kind in capacity_asks.fit(
@@ -207,7 +207,7 @@ def _of_its_own(host: capacity_hosts.Host, asks: _Asks) -> _Asks:
 
 
 def _with_placed(
-    cloud: capacity_hosts.Cloud, places: Collection[drain_search.Place]
+    cloud: capacity_hosts.Cloud, places: Collection[move_search.Place]
 ) -> capacity_hosts.Cloud:
     """Return the cloud with servers on their places."""
     taken: dict[tuple[str, str], int] = {}

@@ -21,8 +21,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from osc_gpu.cloud import capacity_hosts
-from osc_gpu.cloud import drain_packing
-from osc_gpu.cloud import drain_search
+from osc_gpu.cloud import move_packing
+from osc_gpu.cloud import move_search
 from tests.unit.cloud import test_capacity
 
 A100 = test_capacity.A100
@@ -39,7 +39,7 @@ class TestCase(test_capacity.TestCase):
         """Ask for a place; return the key."""
         key = f's{len(self.wishes)}'
         self.wishes.append(
-            drain_packing.Wish(
+            move_packing.Wish(
                 key,
                 test_capacity.request(specs, **sizes),
                 frozenset(away),
@@ -51,8 +51,8 @@ class TestCase(test_capacity.TestCase):
     def alias(self, count=1, **more):
         return self.wish({'pci_passthrough:alias': f'a:{count}'}, **more)
 
-    def pack(self, steps=drain_packing.MOST_STEPS):
-        return drain_packing.pack(self.whole, self.wishes, steps)
+    def pack(self, steps=move_packing.MOST_STEPS):
+        return move_packing.pack(self.whole, self.wishes, steps)
 
     def places(self, *keys):
         packed = self.pack()
@@ -318,7 +318,7 @@ class TestPack(TestCase):
             self.host(f'gpu{n}', CARD, CARD, DISK_GB=100 + n)
         keys = [self.alias(disk=1 + n) for n in range(18)]
         with mock.patch.object(
-            drain_search, '_ways', wraps=drain_search._ways
+            move_search, '_ways', wraps=move_search._ways
         ) as tried:
             packed = self.pack()
         self.assertEqual(16, len(packed.places))

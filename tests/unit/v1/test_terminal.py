@@ -16,7 +16,7 @@ import sys
 import unittest
 from unittest import mock
 
-from osc_gpu.v1 import progress
+from osc_gpu.v1 import terminal
 
 
 class Terminal(io.StringIO):
@@ -28,7 +28,7 @@ class TestProgress(unittest.TestCase):
     def test_terminal(self) -> None:
         stderr = Terminal()
         with mock.patch.object(sys, 'stderr', stderr):
-            say = progress.to_terminal()
+            say = terminal.progress()
             say('train: lock')
             say('train: ü')
         lines = stderr.getvalue().splitlines()
@@ -39,5 +39,5 @@ class TestProgress(unittest.TestCase):
     def test_no_terminal(self) -> None:
         stderr = io.StringIO()
         with mock.patch.object(sys, 'stderr', stderr):
-            progress.to_terminal()('train: lock')
+            terminal.progress()('train: lock')
         self.assertEqual('', stderr.getvalue())

@@ -45,6 +45,9 @@ from osc_gpu.sandbox import spec as specs
 BIN = pathlib.Path(sys.executable).parent
 LIMIT = 90.0
 
+#: Seconds; more than the sandbox's update_resources_interval (6 s).
+PERIOD = 9
+
 _numbers = itertools.count(1)
 
 

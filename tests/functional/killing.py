@@ -47,9 +47,6 @@ LEFT, RIGHT = 'left', 'right'
 #: answered yet, or when it has answered.
 BEFORE, AFTER = 'before', 'after'
 
-#: Seconds; longer than Nova takes to update what servers hold (12 s).
-WAIT = 16
-
 #: Seconds that a whole drain may take.
 LIMIT = 900.0
 
@@ -333,7 +330,15 @@ def points(
     whens = itertools.cycle((AFTER, BEFORE))
     for number, host, when in zip(numbers, hosts, whens, strict=False):
         began = time.monotonic()
-        argv = ('gpu', 'host', 'drain', host, '--wait', str(WAIT), *options)
+        argv = (
+            'gpu',
+            'host',
+            'drain',
+            host,
+            '--wait',
+            str(base.PERIOD),
+            *options,
+        )
         first = rig.run(*argv, at=number, when=when)
         troubles: list[str] = []
         if first.is_killed:

@@ -43,9 +43,6 @@ from tests.functional import wire
 MIGRATE = ('gpu', 'server', 'migrate')
 RECOVER = ('gpu', 'server', 'recover')
 
-#: more than the sandbox's update_resources_interval
-PERIOD = 15
-
 # "run again" alone is none.
 _WAY_OUT = re.compile(r'openstack (gpu )?\w|UPDATE migrations|nova-manage')
 _COMMAND = re.compile(
@@ -94,18 +91,20 @@ class TestCase(wire.TestCase):
         server = self.launch(kind)
         source = str(truth.read(self, server).host)
         target = self.another(source)
-        argv = [*MIGRATE, server, '--wait', str(PERIOD)]
+        argv = [*MIGRATE, server, '--wait', str(base.PERIOD)]
         if fault.is_targeted:
             argv += ['--host', target]
         with self.going_wrong(kind, fault, server, source, target):
             status = self.tell(*argv, '--timeout', str(fault.timeout))
+        # What died does nothing more.
+        limit = fault.timeout if fault.dies else 60
         verdict = cases.AT_ONCE
         if status:
             verdict = cases.AGAIN
-            status = self.tell(*argv, '--timeout', '40')
+            status = self.tell(*argv, '--timeout', str(limit))
         if status:
             verdict = cases.RECOVERED
-            status = self.recover(server)
+            status = self.recover(server, limit)
         if not status:
             wrong = self.judge(server, kind)
             self._story += wrong
@@ -153,13 +152,14 @@ class TestCase(wire.TestCase):
             for statement in statements:
                 database.execute(statement)
         self._story += [f'sqlite> {statement}' for statement in statements]
-        time.sleep(PERIOD)
+        time.sleep(base.PERIOD)
 
-    def recover(self, server: str) -> int:
+    def recover(self, server: str, limit: int = 60) -> int:
         self._was_recovered = True
         return self.tell(
-            *RECOVER, server, '--wait', str(PERIOD), '--timeout', '60'
-        )
+            *RECOVER, server,
+            '--wait', str(base.PERIOD), '--timeout', str(limit),
+        )  # fmt: skip
 
     def tell(self, *argv: str) -> int:
         """Run a command and remember what it said."""
@@ -371,7 +371,7 @@ class TestCase(wire.TestCase):
             found = self._without_leftovers(truth.read(self, server))
             return truth.troubles(found, kind.wanted, self.in_placement)
 
-        deadline = time.monotonic() + PERIOD
+        deadline = time.monotonic() + base.PERIOD
         while (wrong := look()) and time.monotonic() < deadline:
             time.sleep(1)
         return wrong

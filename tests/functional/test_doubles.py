@@ -24,7 +24,7 @@ from tests.functional import truth
 
 A100 = 'CUSTOM_PCI_10DE_20B5'
 #: more than the sandbox's update_resources_interval
-WAIT = '20'
+WAIT = str(base.PERIOD)
 
 
 class TestDoubles(shells.TestCase):

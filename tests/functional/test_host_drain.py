@@ -23,7 +23,7 @@ from tests.functional import killing
 from tests.functional import shells
 from tests.functional import truth
 
-_WAIT = ('--wait', str(killing.WAIT))
+_WAIT = ('--wait', str(base.PERIOD))
 
 #: Requests of a drain of three servers after which it is killed: while it
 #: looks around, while servers move, and while the last ones are settled.

@@ -24,7 +24,7 @@ from tests.functional import wire
 
 V100 = 'CUSTOM_PCI_10DE_1DB6'
 #: longer than the sandbox's update_resources_interval
-WAIT = '16'
+WAIT = str(base.PERIOD)
 CHECK = ('gpu', 'inventory', 'check', '--host', 'gpu3', '-f', 'json')
 
 

@@ -13,11 +13,10 @@
 
 import time
 
+from tests.functional import base
 from tests.functional import shells
 
 V100 = 'CUSTOM_PCI_10DE_1DB6'
-#: longer than the sandbox's update_resources_interval
-UPDATE = 14
 
 
 class TestCase(shells.TestCase):
@@ -54,7 +53,7 @@ class TestSchedule(TestCase):
         before = self.inventory(self.cards[0])
         for name in self.cards:
             self.assertEqual('', self.reserve(name))
-        time.sleep(UPDATE)
+        time.sleep(base.PERIOD)
         # Nova has updated its providers, and left it alone.
         self.assertEqual(
             {V100: before[V100] | {'reserved': 1}},
@@ -77,7 +76,7 @@ class TestSchedule(TestCase):
         (name,) = (n for n in self.cards if n.lower().endswith(address))
         held = self.allocations(server['id'])
         self.assertIn('1 of the reserved', self.reserve(name))
-        time.sleep(UPDATE)
+        time.sleep(base.PERIOD)
         self.assertEqual(held, self.allocations(server['id']))
         self.assertEqual(1, self.inventory(name)[V100]['reserved'])
         self.ok('server', 'reboot', '--hard', '--wait', server['id'])

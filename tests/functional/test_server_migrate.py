@@ -20,7 +20,7 @@ from tests.functional import shells
 from tests.functional import truth
 
 #: More than the sandbox's update_resources_interval.
-WAIT = ('--wait', '16')
+WAIT = ('--wait', str(base.PERIOD))
 
 
 class TestCase(shells.TestCase):

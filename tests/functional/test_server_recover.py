@@ -27,9 +27,6 @@ from tests.functional import base
 from tests.functional import shells
 from tests.functional import truth
 
-#: More than update_resources_interval of the sandbox, in seconds.
-WAIT = 15
-
 ALIAS = truth.Wanted(devices=1)
 VGPU = truth.Wanted(vgpus=1)
 
@@ -101,12 +98,12 @@ class TestCase(shells.TestCase):
 
     def recover(self, server, *more):
         """Recover a server; return the fields."""
-        argv = ('gpu', 'server', 'recover', server, '--wait', str(WAIT))
+        argv = ('gpu', 'server', 'recover', server, '--wait', str(base.PERIOD))
         return self.table(*argv, *more)
 
     def blocked(self, server, *more):
         """Recover a server that no API heals; return the fields."""
-        argv = ('gpu', 'server', 'recover', server, '--wait', str(WAIT))
+        argv = ('gpu', 'server', 'recover', server, '--wait', str(base.PERIOD))
         result = self.openstack(*argv, *more, '-f', 'json')
         self.assertEqual(1, result.status, result)
         self.assertIn('is not healed', result.stderr)

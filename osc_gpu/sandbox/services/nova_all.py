@@ -81,7 +81,7 @@ def options(spec: common.Spec) -> common.Options:
             'vif_plugging_is_fatal': 'false',
             'report_interval': 5,
             'service_down_time': 30,
-            'update_resources_interval': 12,
+            'update_resources_interval': 6,
             'rpc_response_timeout': 60,
             'osapi_compute_workers': 1,
             # How often Nova looks whether a volume is made: each second.

@@ -37,6 +37,11 @@ def main() -> int:
     parser.add_argument('--every', type=int, default=1, metavar='<n>')
     parser.add_argument('--first', type=int, default=1, metavar='<n>')
     parser.add_argument('--last', type=int, default=None, metavar='<n>')
+    parser.add_argument(
+        '--writes',
+        action='store_true',
+        help='count only requests that change something',
+    )
     parser.add_argument('--parallel', default='3', metavar='<servers>')
     parser.add_argument('--method', metavar='<method>')
     parser.add_argument('--cards', type=int, default=6, metavar='<n>')
@@ -85,7 +90,14 @@ def _kill(asked: argparse.Namespace) -> int:
         numbers = itertools.takewhile(lambda n: n <= asked.last, numbers)
     killed = bad = 0
     try:
-        for point in killing.points(rig, fleet, numbers, *options):
+        whens = itertools.cycle((killing.AFTER, killing.BEFORE))
+        for point in killing.points(
+            rig,
+            fleet,
+            zip(numbers, whens, strict=False),
+            *options,
+            writes_only=asked.writes,
+        ):
             killed += point.is_killed
             bad += bool(point.troubles)
             print(

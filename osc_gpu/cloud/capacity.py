@@ -182,11 +182,11 @@ def _nowhere(
     if hosts:
         return ''
     missing = question.gpu_classes - cloud.classes
-    if missing:
-        return _("no host has %s") % ', '.join(sorted(missing))
-    wanted = ', '.join(sorted(question.gpu_classes))
+    wanted = ', '.join(sorted(missing or question.gpu_classes))
     if host is not None:
         return _("the host lacks %s") % wanted
+    if missing:
+        return _("no host has %s") % wanted
     return _("no host has all of %s") % wanted
 
 

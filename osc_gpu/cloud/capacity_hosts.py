@@ -145,7 +145,7 @@ def resolve(
 
 def _resolve(cloud: Cloud, alias: str, given: Mapping[str, str]) -> Stands:
     if not cloud.has_pci_devices:
-        return Stands('', _("no host has its PCI devices in Placement"))
+        return Stands('', _("no PCI devices in Placement"))
     learned = cloud.alias_classes.get(alias, frozenset())
     if len(learned) == 1:
         return Stands(next(iter(learned)), LEARNED)

@@ -196,10 +196,14 @@ def _unconfirmed(
             UNCONFIRMED,
             _(
                 "holds its GPUs on %(source)s and on %(target)s until it is "
-                "confirmed (openstack server migration confirm) or reverted "
-                "(openstack server migration revert)"
+                "confirmed (openstack server migration confirm %(id)s) or "
+                "reverted (openstack server migration revert %(id)s)"
             )
-            % {'source': record.source, 'target': record.target},
+            % {
+                'source': record.source,
+                'target': record.target,
+                'id': state.server.id,
+            },
         )
     return Prove(state.finished[0])
 

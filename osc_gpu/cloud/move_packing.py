@@ -241,10 +241,12 @@ def _why(
 
     :param left: the cloud with the other servers on their places
     """
-    if not _open_to(cloud, wish).hosts:
+    names = [host.name for host in _open_to(cloud, wish).hosts]
+    if not names:
         return _("no other host")
+    only = names[0] if len(names) == 1 else None
     alone, beside = (
-        capacity.judge(_open_to(found, wish), wish.request)
+        capacity.judge(_open_to(found, wish), wish.request, host=only)
         for found in (cloud, left)
     )
     blocked = capacity.blocked_by(beside)
@@ -252,6 +254,11 @@ def _why(
         return _("no room that its server group allows")
     if alone.fits:
         return _("no room beside the others: %s") % blocked
+    if only:
+        return _("no room on %(host)s: %(why)s") % {
+            'host': only,
+            'why': blocked,
+        }
     return _("no room: %s") % blocked
 
 

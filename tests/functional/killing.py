@@ -18,6 +18,7 @@ as if nothing had happened, by Placement, by Nova's database and by the
 guests.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ LEFT, RIGHT = 'left', 'right'
 #: Kill the client when the cloud has done what it was asked for and not
 #: answered yet, or when it has answered.
 BEFORE, AFTER = 'before', 'after'
+
+_WAIT = ('--wait', str(base.PERIOD))
 
 #: Seconds that a whole drain may take.
 LIMIT = 900.0
@@ -123,6 +126,10 @@ class Rig:
         self._lock = threading.Lock()
         self._asked: list[str] = []
         self._at = 0
+        self._counted = 0
+        self._writes_only = False
+        #: the thread that serves the request to be killed at
+        self._chosen = 0
         self._when = AFTER
         self._process: subprocess.Popen[str] | None = None
         endpoints = {}
@@ -149,15 +156,30 @@ class Rig:
         with self._lock:
             if when == BEFORE:
                 self._asked.append(request)
-            # Others may be under way: the one that counts is the last begun.
-            is_it = when == self._when and len(self._asked) == self._at
+                if not (self._writes_only and request.startswith('GET ')):
+                    self._counted += 1
+                    if self._counted == self._at:
+                        self._chosen = threading.get_ident()
+            # Others may be under way.
+            is_it = when == self._when and (
+                threading.get_ident() == self._chosen
+            )
             if is_it and self._process and self._process.poll() is None:
-                self._at = 0
+                self._chosen = 0
                 self._process.send_signal(signal.SIGKILL)
                 self._process.wait()
 
-    def run(self, *argv: str, at: int = 0, when: str = AFTER) -> Killed:
-        """Run ``openstack <argv>``; kill it at a request, if that is given."""
+    def run(
+        self,
+        *argv: str,
+        at: int = 0,
+        when: str = AFTER,
+        writes_only: bool = False,
+    ) -> Killed:
+        """Run ``openstack <argv>``; kill it at a request, if that is given.
+
+        :param writes_only: only those that change something are counted
+        """
         env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
         env |= {
             'COLUMNS': '200',
@@ -167,6 +189,8 @@ class Rig:
         with self._lock:
             self._asked.clear()
             self._at, self._when = at, when
+            self._counted, self._writes_only = 0, writes_only
+            self._chosen = 0
             self._process = subprocess.Popen(
                 [str(base.BIN / 'openstack'), *argv],
                 env=env,
@@ -206,13 +230,12 @@ class Fleet:
             load_envvars=False, **clouds[specs.cloud('member')]
         )
         image = member.image.find_image('cirros').id
-        network = member.network.find_network('private').id
         for kind in self.kinds:
             server = member.compute.create_server(
                 name=kind.name,
                 flavor_id=self._make_flavor(kind),
                 image_id=image,
-                networks=[{'uuid': network}],
+                networks='none',
             )
             self.servers[server.id] = kind
         for server_id, kind in self.servers.items():
@@ -320,26 +343,23 @@ class Point:
 
 
 def points(
-    rig: Rig, fleet: Fleet, numbers: Iterator[int], *options: str
+    rig: Rig,
+    fleet: Fleet,
+    numbers: Iterable[tuple[int, str]],
+    *options: str,
+    writes_only: bool = False,
 ) -> Iterator[Point]:
     """Kill drains at these requests until one is over before its end.
 
+    :param numbers: each with BEFORE or AFTER
     :param options: more of them for ``gpu host drain``
+    :param writes_only: only requests that change something are counted
     """
     hosts = itertools.cycle((LEFT, RIGHT))
-    whens = itertools.cycle((AFTER, BEFORE))
-    for number, host, when in zip(numbers, hosts, whens, strict=False):
+    for (number, when), host in zip(numbers, hosts, strict=False):
         began = time.monotonic()
-        argv = (
-            'gpu',
-            'host',
-            'drain',
-            host,
-            '--wait',
-            str(base.PERIOD),
-            *options,
-        )
-        first = rig.run(*argv, at=number, when=when)
+        argv = ('gpu', 'host', 'drain', host, *_WAIT, *options)
+        first = rig.run(*argv, at=number, when=when, writes_only=writes_only)
         troubles: list[str] = []
         if first.is_killed:
             again = rig.run(*argv).result

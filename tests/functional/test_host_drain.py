@@ -27,7 +27,11 @@ _WAIT = ('--wait', str(base.PERIOD))
 
 #: Requests of a drain of three servers after which it is killed: while it
 #: looks around, while servers move, and while the last ones are settled.
-_POINTS = (24, 47, 70)
+_POINTS = (
+    (24, killing.AFTER),
+    (47, killing.BEFORE),
+    (70, killing.AFTER),
+)
 
 _ONE = truth.Wanted(devices=1)
 
@@ -179,7 +183,7 @@ class TestKilled(base.TestCase):
         rig = killing.Rig(self)
         self.addCleanup(rig.stop)
         killed = 0
-        for point in killing.points(rig, fleet, iter(_POINTS)):
+        for point in killing.points(rig, fleet, _POINTS):
             with self.subTest(point=point):
                 self.assertEqual((), point.troubles)
             killed += point.is_killed

@@ -122,7 +122,7 @@ class TestCapacity(shells.TestCase):
 
     def test_alias(self):
         flavor = self.make_flavor('--alias', 'a100')
-        why = 'no host has its PCI devices in Placement'
+        why = 'no PCI devices in Placement'
         (row,) = self.table('gpu', 'capacity', 'list', '--flavor', flavor)
         self.assertEqual(
             [flavor, 'a100:1', 'unknown', 'unknown', 'unknown', why],

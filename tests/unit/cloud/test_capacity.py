@@ -419,7 +419,7 @@ class TestAliases(TestCase):
         self.host('cpu1')
         verdict = self.judge({self.alias: 'a:1'}, {'a': A100})
         self.assertEqual(
-            (None, 'no host has its PCI devices in Placement'),
+            (None, 'no PCI devices in Placement'),
             (verdict.fits, verdict.why),
         )
 

@@ -247,14 +247,16 @@ class TestPlan(TestCase):
                 self.placement.fill(card)
         self.assertEqual(f'no room: {A100} on 2 hosts', self.blocked())
         self.assertEqual(
-            f'no room: {A100} on 1 host', self.blocked(targets=['gpu2'])
+            f'no room on gpu2: {A100} on 1 host',
+            self.blocked(targets=['gpu2']),
         )
 
     def test_target_of_another_model(self):
         self.add_gpu_host('gpu4', resource_class='CUSTOM_PCI_10DE_1DB6')
         self.alias('a')
         self.assertEqual(
-            f'no room: no host has {A100}', self.blocked(targets=['gpu4'])
+            f'no room on gpu4: the host lacks {A100}',
+            self.blocked(targets=['gpu4']),
         )
 
     def test_volume_needs_no_disk(self):
@@ -308,9 +310,7 @@ class TestPlan(TestCase):
         self.server('a', ALIAS)
         move = self.move()
         self.assertEqual(('', False), (move.target, move.is_blocked))
-        self.assertIn(
-            'no host has its PCI devices in Placement: Nova chooses', move.why
-        )
+        self.assertIn('no PCI devices in Placement: Nova chooses', move.why)
         move = self.move(targets=['gpu3'])
         self.assertEqual('gpu3', move.target)
         self.assertIn('devices are not counted', move.why)

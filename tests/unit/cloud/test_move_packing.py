@@ -123,7 +123,9 @@ class TestPack(TestCase):
             self.wishes.clear()
             self.host('gpu1', CARD, **sizes)
             key = self.alias()
-            self.assertEqual(f'no room: {term} on 1 host', self.why(key))
+            self.assertEqual(
+                f'no room on gpu1: {term} on 1 host', self.why(key)
+            )
 
     def test_no_room_beside_the_others(self):
         self.host('gpu1', *[CARD] * 3)
@@ -145,7 +147,7 @@ class TestPack(TestCase):
     def test_another_class(self):
         self.host('gpu1', ({V100: 1},))
         self.assertEqual(
-            f'no room: no host has {A100}', self.why(self.alias())
+            f'no room on gpu1: the host lacks {A100}', self.why(self.alias())
         )
 
     def test_units_of_one_provider(self):
@@ -267,7 +269,7 @@ class TestPack(TestCase):
         packed = self.pack()
         self.assertEqual({key: 'gpu1'}, packed.places)
         self.assertEqual(
-            {key: 'no host has its PCI devices in Placement'},
+            {key: 'no PCI devices in Placement'},
             packed.uncounted,
         )
         other = self.alias(ram=99999)

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 import dataclasses
 
 from openstack import connection
-from osc_lib import exceptions
 
 from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import aliases
@@ -27,7 +26,6 @@ from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
-from osc_gpu.i18n import _
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +107,7 @@ def _counted(
     found = [s for s in running if host in (None, s.host)]
     if host is not None and not found:
         if host not in {h.host for h in hypervisors.read(conn).values()}:
-            raise exceptions.CommandError(
-                _(
-                    "No compute service host named '%s'; list them with: "
-                    "openstack compute service list --service nova-compute"
-                )
-                % host
-            )
+            raise hypervisors.unknown(host)
     return [s for s in found if project_id in (None, s.project_id)]
 
 

@@ -66,13 +66,7 @@ def read(conn: connection.Connection, host: str) -> Service:
     sdk_exceptions.raise_from_response(response)
     found = response.json()['services']
     if not found:
-        raise exceptions.CommandError(
-            _(
-                "No compute service host named '%s'; list them with: "
-                "openstack gpu host list --all"
-            )
-            % host
-        )
+        raise hypervisors.unknown(host)
     return parse(found[0], response.headers.get('Date') or '')
 
 

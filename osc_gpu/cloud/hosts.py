@@ -137,13 +137,7 @@ def named(
     found = [c for c in computes.values() if c.host == name]
     found = found or [c for c in computes.values() if c.name == name]
     if not found:
-        raise exceptions.CommandError(
-            _(
-                "No compute service host named '%s'; list them with: "
-                "openstack gpu host list --all"
-            )
-            % name
-        )
+        raise hypervisors.unknown(name)
     if len(found) > 1:
         raise exceptions.CommandError(
             _(

@@ -17,8 +17,10 @@ import dataclasses
 from typing import Any
 
 from openstack import connection
+from osc_lib import exceptions
 
 from osc_gpu.cloud import rest
+from osc_gpu.i18n import _
 
 #: From here on a hypervisor's ID is a UUID, that of its root resource
 #: provider; from 2.88 on Nova would call every host for its uptime.
@@ -61,6 +63,17 @@ def read(
         {'with_servers': 'True'} if with_servers else None,
     )
     return {item['id']: parse(item) for item in found}
+
+
+def unknown(host: str) -> exceptions.CommandError:
+    """Return the error for a name that no compute service host has."""
+    return exceptions.CommandError(
+        _(
+            "No compute service host named '%s'; list them with: openstack "
+            "gpu host list --all"
+        )
+        % host
+    )
 
 
 def is_up(conn: connection.Connection, host: str) -> bool:

@@ -246,6 +246,11 @@ def _shelved(
     if state.mark is None and SHELVE not in seen.tries:
         return End(REFUSED, _("it is %s") % state.server.status)
     action = OFFLOAD if state.server.status == 'SHELVED' else UNSHELVE
+    if action == UNSHELVE and state.server.host:
+        # Nova says SHELVED_OFFLOADED, frees its PCI devices, and then takes
+        # the host away (_shelve_offload_instance); unshelved in between, its
+        # guest would get the old ones as well.
+        return Wait(_("SHELVED_OFFLOADED, not yet off %s") % state.server.host)
     if seen.is_worn(action):
         return End(
             FAILED,

@@ -31,10 +31,10 @@ from typing import Any
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
-from osc_lib import exceptions
 
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import rest
 from osc_gpu.i18n import _
 
@@ -180,13 +180,7 @@ def _refuse_unknown_host(conn: connection.Connection, host: str) -> None:
         LOG.debug('Whether there is a host %s is not shown: %s', host, exc)
         return
     if not found['services']:
-        raise exceptions.CommandError(
-            _(
-                "No compute service host named '%s'; list them with: "
-                "openstack compute service list --service nova-compute"
-            )
-            % host
-        )
+        raise hypervisors.unknown(host)
 
 
 def find_server(

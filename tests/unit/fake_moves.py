@@ -428,19 +428,21 @@ class TestCase(fake_cloud.TestCase):
         if self.offloads:
             server[TASK] = 'shelving_offloading'
             yield
-            self._off(server)
+            yield from self._off(server)
 
     def _shelveoffload(self, server: Any, body: Any) -> Steps:
         server[TASK] = 'shelving_offloading'
         yield
-        self._off(server)
+        yield from self._off(server)
 
-    def _off(self, server: Any) -> None:
+    def _off(self, server: Any) -> Steps:
         self._give_up(server)
-        self._place(server, '')
         server |= {'status': 'SHELVED_OFFLOADED', TASK: None}
+        yield
+        self._place(server, '')
 
     def _unshelve(self, server: Any, body: Any) -> Steps:
+        assert not server[HOST], 'its guest gets devices of two hosts'
         server[TASK] = 'unshelving'
         action = self._act(server, 'unshelve')
         yield

@@ -215,6 +215,13 @@ class TestShelved(TestCase):
                 # Anywhere is better than nowhere.
                 self.acts(steps.UNSHELVE, target if tries < 2 else '', found)
 
+    def test_not_yet_off_its_host(self) -> None:
+        """Its new guest would have the devices of the old one, too."""
+        server = parts.server('SHELVED_OFFLOADED', 'gpu1', reason=OURS)
+        self.assertEqual(
+            steps.Wait('SHELVED_OFFLOADED, not yet off gpu1'), decide(server)
+        )
+
     def test_worn(self) -> None:
         for status, action in (
             ('SHELVED', steps.OFFLOAD),

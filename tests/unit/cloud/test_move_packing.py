@@ -273,7 +273,7 @@ class TestPack(TestCase):
             packed.uncounted,
         )
         other = self.alias(ram=99999)
-        self.assertEqual('no room: RAM on 1 host', self.why(other))
+        self.assertEqual('no room on gpu1: RAM on 1 host', self.why(other))
 
     def test_shared_disk(self):
         self.host('gpu1', CARD, DISK_GB=0)

@@ -224,7 +224,7 @@ class TestListServer(base.TestCase):
         self.services(json={'services': []})
         self.assertEqual(
             "No compute service host named 'nosuch'; list them with: "
-            "openstack compute service list --service nova-compute",
+            "openstack gpu host list --all",
             self.fails('gpu', 'server', 'list', '--host', 'nosuch'),
         )
         self.assertEqual(

@@ -510,7 +510,7 @@ class TestWait(TestCase):
         self.assertTrue(
             self.openstack(*self.argv('--wait')).stderr.endswith(
                 'requests a100:2 on one host. How many fit is not known: no '
-                'host has its PCI devices in Placement.\n'
+                'PCI devices in Placement.\n'
             )
         )
 

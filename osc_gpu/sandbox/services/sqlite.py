@@ -14,8 +14,7 @@
 
 oslo.db opens deferred transactions. Two of them that both read first and
 write later end in "database is locked" at once, whatever the timeout: neither
-can be upgraded. Taking the write lock when a transaction begins cures it; one
-that only reads, as oslo.db's enginefacade knows, needs none.
+can be upgraded. Taking the write lock when a transaction begins cures it.
 """
 
 import sqlite3
@@ -23,15 +22,11 @@ import threading
 import time
 from typing import Any
 
-from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy
 from sqlalchemy import event
 
 _LIMIT = 60.0
 _PAUSE = 0.005
-
-#: the execution option of engines whose transactions only read
-_READS = 'osc_gpu_reads'
 
 #: The connections on which a thread has begun, to know its own lock again.
 _own = threading.local()
@@ -43,8 +38,6 @@ def prepare(*, immediate: bool = True) -> None:
     Keystone gets ``immediate=False``: its releases up to 29 leave a read
     transaction open, which would keep the write lock for good.
     """
-
-    _mark_readers()
 
     @event.listens_for(sqlalchemy.Engine, 'connect')
     def connect(connection: Any, record: Any) -> None:
@@ -67,23 +60,10 @@ def prepare(*, immediate: bool = True) -> None:
     ) -> tuple[str, Any]:
         # oslo.db says BEGIN itself, as a statement.
         if immediate and statement == 'BEGIN':
-            reads = connection.get_execution_options().get(_READS)
-            if connection.dialect.name == 'sqlite' and not reads:
+            if connection.dialect.name == 'sqlite':
                 _begin_immediate(cursor)
                 return 'SELECT 1', parameters
         return statement, parameters
-
-
-def _mark_readers() -> None:
-    create = enginefacade._TransactionFactory._create_session
-
-    def create_session(self: Any, mode: Any, bind: Any = None) -> Any:
-        session = create(self, mode, bind)
-        if mode is not enginefacade._WRITER and bind is None:
-            session.bind = session.bind.execution_options(**{_READS: True})
-        return session
-
-    enginefacade._TransactionFactory._create_session = create_session
 
 
 def _begin_immediate(cursor: sqlite3.Cursor) -> None:

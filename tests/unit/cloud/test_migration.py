@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-from concurrent import futures
 from typing import Any
 from unittest import mock
 
@@ -722,11 +721,21 @@ class TestKilled(TestCase):
 
     def test_two_commands_at_once(self) -> None:
         """The second one finds the first one's migration, and follows it."""
-        orders = [self.order(self.server, run=run) for run in ('aaa', 'bbb')]
-        with futures.ThreadPoolExecutor(2) as pool:
-            found = list(
-                pool.map(lambda o: migration.move(self.run_, o), orders)
-            )
+        first, second = (
+            self.order(self.server, run=run) for run in ('aaa', 'bbb')
+        )
+        found: list[migration.Outcome] = []
+        begun = False
+
+        def pause(seconds: float) -> None:
+            # The first one's migration has just begun.
+            nonlocal begun
+            if not begun:
+                begun = True
+                found.append(migration.move(self.new_run(), second))
+
+        with mock.patch.object(self.run_, 'pause', pause):
+            found.append(migration.move(self.run_, first))
         self.assertEqual([steps.MIGRATED] * 2, [o.result for o in found])
         self.assertEqual(1, len(self.migrations))
         self.assert_whole(self.server, 'gpu2')

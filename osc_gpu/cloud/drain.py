@@ -137,6 +137,7 @@ def _plan(conn: connection.Connection, task: Task) -> drain_plan.Plan:
         excluded=task.excluded,
         gpu_only=task.gpu_only,
         method=task.method,
+        at_once=task.at_once,
     )
 
 

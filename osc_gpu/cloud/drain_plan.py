@@ -91,6 +91,7 @@ def read(
     excluded: Collection[str] = (),
     gpu_only: bool = False,
     method: str = '',
+    at_once: int = 1,
 ) -> Plan:
     """Plan how the servers of a host leave it; drain_reading.read counts.
 
@@ -98,19 +99,23 @@ def read(
     :param excluded: names or IDs of servers that stay
     :param gpu_only: leave the servers without a GPU
     :param method: one of move_methods for all; '' to choose for each
+    :param at_once: how many servers shall move side by side
     :raises osc_lib.exceptions.CommandError: there is no such host or server,
         or it is none that servers can go to
     """
     snapshot = drain_reading.read(
         conn, host, targets=targets, excluded=excluded, gpu_only=gpu_only
     )
-    return plan(snapshot, method)
+    return plan(snapshot, method, at_once)
 
 
-def plan(snapshot: drain_reading.Snapshot, method: str = '') -> Plan:
+def plan(
+    snapshot: drain_reading.Snapshot, method: str = '', at_once: int = 1
+) -> Plan:
     """Plan how the servers of a host leave it.
 
     :param method: one of move_methods for all; '' to choose for each
+    :param at_once: how many servers shall move side by side
     """
     drafts = [
         draft
@@ -125,7 +130,9 @@ def plan(snapshot: drain_reading.Snapshot, method: str = '') -> Plan:
         for request in [resource_request.read_server(draft.server)]
         if draft.seeks and request is not None
     }
-    packed = move_packing.pack(snapshot.cloud, wishes.values())
+    packed = move_packing.pack(
+        snapshot.cloud, wishes.values(), at_once=at_once
+    )
     moves = [_move(snapshot, draft, packed, wishes) for draft in drafts]
     order = {key: number for number, key in enumerate(packed.places)}
     moves.sort(

@@ -33,6 +33,7 @@ from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import migration_steps
+from osc_gpu.cloud import moving_turns
 from osc_gpu.cloud import server_actions
 from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
@@ -93,6 +94,7 @@ class Run:
         self.timeout = timeout
         self.say = say
         self.stopped = threading.Event()
+        self.turns = moving_turns.Turns(world)
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the command is stopped."""
@@ -107,7 +109,10 @@ def move(run: Run, order: migration_steps.Order) -> Outcome:
     """
     began = time.monotonic()
     mover = _Mover(run, order, began + run.timeout)
-    end = mover.run_to_end()
+    try:
+        end = mover.run_to_end()
+    finally:
+        run.turns.end(order.server.id)
     return Outcome(
         order,
         mover.server,
@@ -142,7 +147,12 @@ class _Mover:
                 return self._explained(step)
             if time.monotonic() > self._deadline:
                 return self._timed_out(step)
-            if isinstance(step, migration_steps.Act):
+            if isinstance(step, migration_steps.Act) and not self._has_turn(
+                step.action
+            ):
+                pause = FIRST_PAUSE
+                self._deadline += pause
+            elif isinstance(step, migration_steps.Act):
                 if self._act(step.action):
                     pause = FIRST_PAUSE
                     if step.action.name == migration_steps.LOCK:
@@ -164,6 +174,7 @@ class _Mover:
             )
             self._began = dict(state.began)
             self.server = state.server
+            self._run.turns.look(state)
             seen = self._seen or _first_sight(state)
             self._seen = seen.looked(state)
             stale = migration_state.stale_hosts(self._run.world, state)
@@ -208,6 +219,14 @@ class _Mover:
     @property
     def _known(self) -> migration_steps.Seen:
         return self._seen or migration_steps.Seen()
+
+    def _has_turn(self, action: migration_steps.Action) -> bool:
+        """Take a step, unless one of another server has to end before."""
+        source = self._order.source
+        if self._run.turns.take(self.server, source, action.name):
+            return True
+        self._say(_("waits for other servers that leave %s") % source)
+        return False
 
     def _act(self, action: migration_steps.Action) -> bool:
         """Ask Nova for something; what came of it shows the next look."""

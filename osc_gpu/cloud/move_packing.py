@@ -78,11 +78,14 @@ def pack(
     cloud: capacity_hosts.Cloud,
     wishes: Collection[Wish],
     most_steps: int = MOST_STEPS,
+    at_once: int = 1,
 ) -> Packed:
     """Find a host for each server, so that all of them fit at once.
 
     If that cannot be, or is not found within so many steps: for as many as
-    were found to fit.
+    were found to fit. Those with an alias, of which a host takes one after
+    the other, are spread over as many hosts as servers move at once, if so
+    they fit, too; others go where least is left.
     """
     uncounted: dict[str, str] = {}
     known: list[tuple[Wish, _Asks]] = []
@@ -98,6 +101,7 @@ def pack(
         {host.name: _free(host) for host in cloud.hosts},
         _items(cloud, known),
         most_steps,
+        at_once,
     )
     left = _with_placed(cloud, places.values())
     return Packed(
@@ -154,6 +158,7 @@ def _items(
                 (*devices, _RAM),
                 frozenset() if wish.request.gpu_request else with_gpus,
                 wish.apart,
+                bool(wish.request.aliases),
             )
         )
     return found

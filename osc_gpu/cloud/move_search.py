@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import itertools
+import math
 from typing import NamedTuple
 
 #: Providers that are tried for one item on one site.
@@ -50,7 +51,8 @@ class Item(NamedTuple):
     ``units`` are what it takes of each site that it may go to; of items of
     one ``form`` they are the same. Sites with the least left of ``classes``
     are tried first, those that it ``shuns`` last. Of items with a common name
-    in ``apart`` no two share a site.
+    in ``apart`` no two share a site. Items that ``queue`` are brought to a
+    site one after the other.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Item(NamedTuple):
     classes: tuple[str, ...] = ()
     shuns: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
+    queues: bool = False
 
 
 class Place(NamedTuple):
@@ -69,7 +72,10 @@ class Place(NamedTuple):
 
 
 def search(
-    sites: Mapping[str, Amounts], items: Sequence[Item], most_steps: int
+    sites: Mapping[str, Amounts],
+    items: Sequence[Item],
+    most_steps: int,
+    queues: int = 1,
 ) -> dict[str, Place]:
     """Place all items, or as many as are found to go together.
 
@@ -77,7 +83,13 @@ def search(
     :param items: in the order in which they are tried
     :param most_steps: sites that are tried for some item, at most; a first
         result takes as many as it takes
+    :param queues: over how many sites items that queue are spread, if all
+        find a place so at the first try
     """
+    if queues > 1:
+        spread = _Search(sites, items, 0, queues).run()
+        if len(spread) == len(items):
+            return spread
     return _Search(sites, items, most_steps).run()
 
 
@@ -85,7 +97,8 @@ class _Site:
     """A site while items are placed on it.
 
     ``look`` tells it from other sites, as it is now: of those alike one is as
-    good as another. ``looks`` numbers the looks of all sites.
+    good as another. ``looks`` numbers the looks of all sites. ``queue`` is
+    how many items queue for it.
     """
 
     def __init__(
@@ -98,6 +111,7 @@ class _Site:
         self.name = name
         self.free = {key: free[key] for key in sorted(free)}
         self.kinds = _kinds(name, self.free, items)
+        self.queue = 0
         self._apart: frozenset[str] = frozenset()
         self._ways = tuple(
             (name in item.units, name in item.shuns) for item in items
@@ -105,11 +119,13 @@ class _Site:
         self._looks = looks
         self.look = self.first_look = self._look()
 
-    def change(self, takes: Amounts, apart: frozenset[str], sign: int) -> None:
+    def change(self, takes: Amounts, item: Item, sign: int) -> None:
         """Take what an item takes (1), or give it back (-1)."""
         for where, amount in takes.items():
             self.free[where] -= sign * amount
+        apart = item.apart
         self._apart = self._apart | apart if sign > 0 else self._apart - apart
+        self.queue += sign * item.queues
         self.look = self._look()
 
     def takes_none_of(self, apart: frozenset[str]) -> bool:
@@ -162,12 +178,14 @@ class _Search:
         sites: Mapping[str, Amounts],
         items: Sequence[Item],
         most_steps: int,
+        queues: int = 1,
     ) -> None:
         looks: dict[Hashable, int] = {}
         self._sites = [
             _Site(name, sites[name], items, looks) for name in sorted(sites)
         ]
         self._most_steps = most_steps
+        self._queues = queues
         self._steps = 0
         # What has no room alone must not keep the others searching.
         self._items = [item for item in items if any(self._options(item))]
@@ -194,11 +212,11 @@ class _Search:
         self._seen[state] = skipped
         item = self._items[number]
         for site, takes in self._options(item):
-            site.change(takes, item.apart, 1)
+            site.change(takes, item, 1)
             self._placed[item.key] = Place(site.name, takes)
             done = self._descend(number + 1, skipped)
             del self._placed[item.key]
-            site.change(takes, item.apart, -1)
+            site.change(takes, item, -1)
             if done:
                 return True
         # Worth it only if fewer are left out than of the best so far.
@@ -224,9 +242,10 @@ class _Search:
         seen = set()
         found = []
         for site in self._sites:
-            if site.name not in item.units or site.look in seen:
+            queue = self._queue(site, item)
+            if site.name not in item.units or (site.look, queue) in seen:
                 continue
-            seen.add(site.look)
+            seen.add((site.look, queue))
             if not site.takes_none_of(item.apart):
                 continue
             self._steps += 1
@@ -235,6 +254,7 @@ class _Search:
             if first is not None:
                 rank = (
                     site.name in item.shuns,
+                    queue,
                     *(site.left([name]) for name in item.classes),
                     site.name,
                 )
@@ -243,6 +263,15 @@ class _Search:
             yield site, first
             for takes in ways:
                 yield site, takes
+
+    def _queue(self, site: _Site, item: Item) -> float:
+        """Return how long an item queues; none opens a queue too many."""
+        if self._queues < 2 or not item.queues:
+            return 0
+        begun = sum(bool(other.queue) for other in self._sites)
+        if begun < self._queues or site.queue:
+            return site.queue
+        return math.inf
 
 
 def _least_left_out(

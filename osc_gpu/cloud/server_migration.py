@@ -52,7 +52,8 @@ class Wish:
     """How servers shall be migrated.
 
     ``target`` is '' where Nova chooses, ``method`` where we do. ``also`` are
-    resource classes that the user says are GPUs too.
+    resource classes that the user says are GPUs too. ``at_once`` servers move
+    side by side.
     """
 
     target: str = ''
@@ -60,6 +61,7 @@ class Wish:
     confirms: bool = True
     is_forced: bool = False
     also: tuple[str, ...] = ()
+    at_once: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +252,7 @@ def _pack(
             ]
             if request is not None
         ],
+        at_once=wish.at_once,
     )
 
 

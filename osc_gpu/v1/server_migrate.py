@@ -104,6 +104,7 @@ killed is run again: it goes on where the servers stand (admin only).""")
             confirms=not parsed_args.no_confirm,
             is_forced=parsed_args.force,
             also=tuple(parsed_args.resource_classes),
+            at_once=parsed_args.parallel,
         )
         planned = server_migration.plan(
             self.connection, world, parsed_args.servers, wish

@@ -96,6 +96,46 @@ class TestPack(TestCase):
         self.assertEqual({}, packed.unplaced)
         self.assertEqual('gpu2', packed.places[keys[0]])
 
+    def spread(self, at_once, *keys):
+        packed = move_packing.pack(self.whole, self.wishes, at_once=at_once)
+        self.assertEqual({}, packed.unplaced)
+        return [packed.places[key] for key in keys]
+
+    def test_spread_over_as_many_hosts_as_move_at_once(self):
+        for name, cards in (('gpu1', 4), ('gpu2', 2), ('gpu3', 1)):
+            self.host(name, *[CARD] * cards)
+        keys = [self.alias() for _n in range(4)]
+        for at_once, hosts in (
+            (1, ['gpu3', 'gpu2', 'gpu2', 'gpu1']),
+            (2, ['gpu3', 'gpu2', 'gpu2', 'gpu1']),
+            (3, ['gpu3', 'gpu2', 'gpu1', 'gpu2']),
+            (9, ['gpu3', 'gpu2', 'gpu1', 'gpu2']),
+        ):
+            with self.subTest(at_once):
+                self.assertEqual(hosts, self.spread(at_once, *keys))
+
+    def test_spread_evenly(self):
+        for name in ('gpu1', 'gpu2', 'gpu3'):
+            self.host(name, *[CARD] * 8)
+        keys = [self.alias() for _n in range(7)]
+        self.assertEqual(['gpu1'] * 7, self.spread(1, *keys))
+        self.assertEqual(
+            ['gpu1', 'gpu2', 'gpu1', 'gpu2', 'gpu1', 'gpu2', 'gpu1'],
+            self.spread(2, *keys),
+        )
+
+    def test_spread_only_what_queues(self):
+        for name in ('gpu1', 'gpu2'):
+            self.host(name, ({'VGPU': 8},))
+        keys = [self.wish({'resources:VGPU': '1'}) for _n in range(3)]
+        self.assertEqual(['gpu1'] * 3, self.spread(2, *keys))
+
+    def test_not_spread_where_they_would_not_fit(self):
+        self.host('gpu1', *[CARD] * 4)
+        self.host('gpu2', *[CARD] * 3)
+        keys = [self.alias(n) for n in (2, 2, 3)]
+        self.assertEqual(['gpu1', 'gpu1', 'gpu2'], self.spread(2, *keys))
+
     def test_closed_hosts(self):
         for n, term in enumerate(('down', 'disabled', 'no hypervisor')):
             self.host(f'gpu{n}', CARD, closed=(term,))
@@ -361,6 +401,9 @@ class TestAgainstBruteForce(TestCase):
         packed = self.pack()
         self.assertEqual(brute(frees, wanted), len(packed.places))
         self.check(packed)
+        spread = move_packing.pack(self.whole, self.wishes, at_once=2)
+        self.assertEqual(packed.places.keys(), spread.places.keys())
+        self.check(spread)
 
     @given(
         st.lists(
@@ -458,6 +501,7 @@ class TestAgainstBruteForce(TestCase):
                 specs['resources:VGPU'] = str(vgpus)
             self.wish(specs, ram=memory * 1024)
         self.check(self.pack())
+        self.check(move_packing.pack(self.whole, self.wishes, at_once=2))
 
     def check(self, packed):
         used = {}

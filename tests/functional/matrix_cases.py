@@ -118,7 +118,7 @@ FAULTS: Mapping[str, Fault] = {
         (_order('confirm', 'slow', seconds=60),),
         dies='source',
         breaks=True,
-        timeout=15,
+        timeout=25,
     ),
     '409': Fault(verdict=409),
     '500': Fault(verdict=500),

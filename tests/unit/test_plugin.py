@@ -38,8 +38,9 @@ GROUP = 'openstack.gpu.v1'
 #: What importing all of our modules may add to a run of the shell.
 ALLOWED_IMPORTS = frozenset({'shlex'})
 
-#: Milliseconds that importing all of our modules may take.
-IMPORT_BUDGET = 5.0
+#: How many times as long as importing argparse all of our modules may take;
+#: together about 5 ms.
+IMPORT_BUDGET = 10.0
 
 # A run of the shell without us; then what we add to it.
 _MEASURE = """
@@ -64,22 +65,27 @@ del sys.meta_path[0]
 names = json.loads(sys.argv[1])
 before = set(sys.modules)
 assert not {n for n in before if n.partition('.')[0] == 'osc_gpu'}
-best, budget = 1e9, float(sys.argv[2]) / 1000
+best, measure, budget = 1e9, 1e9, float(sys.argv[2])
 # The machine is busy with other tests: the fastest run is the one that tells.
 for attempt in range(50):
-    if attempt > 9 and best < budget:
+    if attempt > 9 and best < budget * measure:
         break
     for name in [n for n in sys.modules if n.partition('.')[0] == 'osc_gpu']:
         del sys.modules[name]
     re.purge()
-    start = time.perf_counter()
+    start = time.process_time()
     for name in names:
         __import__(name)
-    best = min(best, time.perf_counter() - start)
+    best = min(best, time.process_time() - start)
+    kept = sys.modules.pop('argparse')
+    start = time.process_time()
+    __import__('argparse')
+    measure = min(measure, time.process_time() - start)
+    sys.modules['argparse'] = kept
 added = sorted(
     n for n in set(sys.modules) - before if n.partition('.')[0] != 'osc_gpu'
 )
-print(json.dumps({'milliseconds': best * 1000, 'added': added}))
+print(json.dumps({'ratio': best / measure, 'added': added}))
 """
 
 
@@ -289,7 +295,7 @@ class TestImports(unittest.TestCase):
         measured = json.loads(done.stdout)
         self.assertEqual([], sorted(set(measured['added']) - ALLOWED_IMPORTS))
         self.assertLess(
-            measured['milliseconds'],
+            measured['ratio'],
             IMPORT_BUDGET,
             'python -X importtime shows where it goes; what a command needs '
             'only when it runs is imported in take_action',

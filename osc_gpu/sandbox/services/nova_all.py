@@ -79,7 +79,7 @@ def options(spec: common.Spec) -> common.Options:
             'instances_path': nova / 'instances',
             'vif_plugging_timeout': 0,
             'vif_plugging_is_fatal': 'false',
-            'report_interval': 5,
+            'report_interval': 10,
             'service_down_time': 30,
             'update_resources_interval': 6,
             'rpc_response_timeout': 60,

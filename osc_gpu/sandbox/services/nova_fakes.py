@@ -61,6 +61,7 @@ def install() -> None:
         (driver.LibvirtDriver, '_create_mdev', _create_mdev),
         (driver.LibvirtDriver, 'migrate_disk_and_power_off', _power_off),
         (driver.LibvirtDriver, 'snapshot', _snapshot),
+        (driver.LibvirtDriver, 'get_host_uptime', _uptime),
         (driver.LibvirtDriver, 'get_volume_connector', _connector),
         (host.Host, 'get_online_cpus', _online_cpus),
         (host.Host, '_get_avail_memory_kb', _available_memory),
@@ -247,6 +248,12 @@ def _define(connection: Any, define: Callable[..., Any], xml: str) -> Any:
         if domain.name() == name:
             return domain
     return define(connection, xml)
+
+
+def _uptime(driver: Any) -> str:
+    # Nova asks for it with each update of each host, and to fork a process of
+    # this size costs more than all the rest of the update.
+    return ' 12:00:00 up 1 day,  1:00,  0 users,  load average: 0.0, 0.0, 0.0'
 
 
 def _connector(driver: Any, instance: Any) -> dict[str, Any]:

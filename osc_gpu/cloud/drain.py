@@ -235,6 +235,7 @@ def order_of(
         '' if chooses else move.target,
         move.method,
         falls_back=falls_back,
+        why=move.why,
     )
 
 

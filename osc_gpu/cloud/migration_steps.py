@@ -71,7 +71,7 @@ class Order:
     chooses. ``home`` is the digest of the host that it returns to, with the
     verb marks.RETURN. ``falls_back``: migrate it cold if live fails.
     ``is_forced``: even if a lock of somebody else or a stale claim speaks
-    against it.
+    against it. ``why`` says why the method was chosen.
     """
 
     server: servers.GpuServer
@@ -84,6 +84,7 @@ class Order:
     confirms: bool = True
     falls_back: bool = False
     is_forced: bool = False
+    why: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

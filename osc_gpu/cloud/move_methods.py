@@ -75,15 +75,17 @@ def choose(
         return Choice(wanted, _("as asked"))
     if not server.gpu_request:
         return _choose_without_gpu(server)
-    if server.status == _ACTIVE and _is_live(server, traits):
+    if server.status != _ACTIVE:
+        return Choice(COLD, _("does not run"))
+    if _is_live(server, traits):
         return Choice(LIVE, _("its devices move while it runs"))
-    if server.status == _ACTIVE and _is_all_on_volumes(server):
+    if _is_all_on_volumes(server):
         return Choice(SHELVE, _("boots from a volume: no second GPU is held"))
-    if server.gpu_request.classes and server.status == _ACTIVE:
+    if server.gpu_request.classes:
         return Choice(
             COLD, _("vGPU: --method live if its type can, which no API tells")
         )
-    return Choice(COLD, _("holds two sets of GPUs until confirmed"))
+    return Choice(COLD, _("its devices are not said to move while it runs"))
 
 
 def _is_all_on_volumes(server: servers.GpuServer) -> bool:

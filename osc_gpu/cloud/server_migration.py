@@ -66,10 +66,9 @@ class Wish:
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A server that can be migrated, how, why so, and where there is room."""
+    """A server that can be migrated, and where there is room for it."""
 
     order: migration_steps.Order
-    why: str
     room: str
 
 
@@ -277,6 +276,9 @@ def _planned(
     )
     target = wish.target or (room if is_named else '')
     mark = look.state.mark
+    why = choice.why
+    if not look.is_new:
+        why = _("goes on from %s") % server.status
     order = migration_steps.Order(
         server,
         mark.run if mark else run,
@@ -286,11 +288,9 @@ def _planned(
         confirms=wish.confirms,
         falls_back=not wish.method,
         is_forced=wish.is_forced,
+        why=why,
     )
-    why = choice.why
-    if not look.is_new:
-        why = _("goes on from %s") % server.status
-    return Planned(order, why, room)
+    return Planned(order, room)
 
 
 def unsettled(planned: Iterable[Planned]) -> frozenset[str]:

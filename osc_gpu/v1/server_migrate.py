@@ -148,5 +148,5 @@ def _planned_row(planned: 'server_migration.Planned') -> tuple[Any, ...]:
         order.method,
         _("would migrate"),
         None,
-        planned.why,
+        order.why,
     )

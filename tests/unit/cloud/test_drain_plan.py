@@ -174,7 +174,7 @@ class TestPlan(TestCase):
     def test_why(self):
         self.alias('a')
         self.assertEqual(
-            'holds two sets of GPUs until confirmed', self.move().why
+            'its devices are not said to move while it runs', self.move().why
         )
 
     def test_service_is_named_otherwise_than_its_node(self):

@@ -78,7 +78,10 @@ class TestPlan(TestCase):
             (True, True, False, marks.MIGRATE),
             (order.confirms, order.falls_back, order.is_forced, order.verb),
         )
-        self.assertEqual('holds two sets of GPUs until confirmed', planned.why)
+        self.assertEqual(
+            'its devices are not said to move while it runs',
+            planned.order.why,
+        )
         self.assertIn(planned.room, ('gpu2', 'gpu3'))
 
     def test_wishes(self) -> None:
@@ -99,7 +102,9 @@ class TestPlan(TestCase):
                 order.is_forced,
             ),
         )
-        self.assertEqual(('as asked', 'gpu3'), (planned.why, planned.room))
+        self.assertEqual(
+            ('as asked', 'gpu3'), (planned.order.why, planned.room)
+        )
 
     def test_requests(self) -> None:
         world = self.new_run().world
@@ -150,7 +155,7 @@ class TestPlan(TestCase):
         # Else Nova might bring it back to where it was.
         self.assertNotIn(order.target, ('', 'gpu1'))
         self.assertEqual(planned.room, order.target)
-        self.assertIn('volume', planned.why)
+        self.assertIn('volume', planned.order.why)
 
     def test_live(self) -> None:
         for provider in self.placement.providers.values():
@@ -163,7 +168,7 @@ class TestPlan(TestCase):
         self.vgpu_server('render')
         (planned,) = self.plan('render')
         self.assertEqual('vgpu2', planned.room)
-        self.assertIn('vGPU', planned.why)
+        self.assertIn('vGPU', planned.order.why)
         # Nova chooses for whom that does no harm.
         self.assertEqual('', planned.order.target)
 
@@ -215,7 +220,7 @@ class TestGoesOn(TestCase):
             before = len(self.requests)
             (planned,) = self.plan(status)
             self.assertEqual('gpu1', planned.order.source)
-            self.assertEqual(f'goes on from {status}', planned.why)
+            self.assertEqual(f'goes on from {status}', planned.order.why)
             # Room for it is taken already.
             self.assertLess(len(self.requests) - before, 8)
 
@@ -223,7 +228,7 @@ class TestGoesOn(TestCase):
         self.lock(self.mark('gpu3'))
         (planned,) = self.plan(target='gpu1')
         self.assertEqual('gpu3', planned.order.source)
-        self.assertEqual('goes on from ACTIVE', planned.why)
+        self.assertEqual('goes on from ACTIVE', planned.order.why)
         outcome = migration.move(self.run_, planned.order)
         self.assertEqual(steps.MIGRATED, outcome.result)
 
@@ -234,7 +239,7 @@ class TestGoesOn(TestCase):
         del self.placement.allocations[self.server]
         (planned,) = self.plan()
         self.assertEqual('gpu1', planned.order.source)
-        self.assertEqual('goes on from SHELVED_OFFLOADED', planned.why)
+        self.assertEqual('goes on from SHELVED_OFFLOADED', planned.order.why)
         # Left to Nova, it may go back to where it was.
         self.assertEqual('shelve', planned.order.method)
         self.assertIn(planned.order.target, ('gpu2', 'gpu3'))

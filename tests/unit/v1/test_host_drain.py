@@ -19,6 +19,7 @@ from tests.unit import base
 from tests.unit.cloud import drain_case
 
 PLAN = ['Server', 'Project', 'GPU Request', 'Method', 'Target', 'Why']
+COLD = 'its devices are not said to move while it runs'
 DONE = [
     'ID',
     'Name',
@@ -61,7 +62,7 @@ class TestDrain(TestCase):
                             'a100:1',
                             'cold',
                             'gpu2',
-                            'holds two sets of GPUs until confirmed',
+                            COLD,
                         ),
                         strict=True,
                     )
@@ -99,8 +100,16 @@ class TestDrain(TestCase):
         self.assertEqual(DONE, list(rows[0]))
         self.assertEqual(
             [
-                (self.one, 'one', 'gpu1', 'gpu2', 'cold', 'migrated', ''),
-                (self.plain, 'plain', 'gpu1', 'cpu1', 'live', 'migrated', ''),
+                (self.one, 'one', 'gpu1', 'gpu2', 'cold', 'migrated', COLD),
+                (
+                    self.plain,
+                    'plain',
+                    'gpu1',
+                    'cpu1',
+                    'live',
+                    'migrated',
+                    'no GPU: moves while it runs',
+                ),
             ],
             [
                 tuple(v for k, v in row.items() if k != 'Duration')

@@ -29,6 +29,7 @@ from tests.unit import base
 from tests.unit import fake_moves
 
 A100 = fake_moves.A100
+COLD = 'its devices are not said to move while it runs'
 MIGRATE = ('gpu', 'server', 'migrate')
 SOME = {'VCPU': 1, 'MEMORY_MB': 128}
 
@@ -70,7 +71,7 @@ class TestMigrate(TestCase):
         self.assertEqual(
             [self.server, 'train', 'gpu1', 'gpu2', 'cold', 'migrated'], row[:6]
         )
-        self.assertEqual('', row[7])
+        self.assertEqual(COLD, row[7])
 
     def test_json(self) -> None:
         (row,) = self.table(*MIGRATE, self.server, '--host', 'gpu2')
@@ -83,7 +84,7 @@ class TestMigrate(TestCase):
                 'To Host': 'gpu2',
                 'Method': 'cold',
                 'Result': 'migrated',
-                'Detail': '',
+                'Detail': COLD,
             },
             row,
         )
@@ -172,7 +173,7 @@ class TestDryRun(TestCase):
                 'Method': 'cold',
                 'Result': 'would migrate',
                 'Duration': None,
-                'Detail': 'holds two sets of GPUs until confirmed',
+                'Detail': COLD,
             },
             row,
         )

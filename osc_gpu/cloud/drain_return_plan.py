@@ -41,7 +41,6 @@ from osc_gpu.cloud import move_methods
 from osc_gpu.cloud import move_packing
 from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
-from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -336,16 +335,9 @@ def _pack(
     homes = {h.id for h in world.hypervisors.values() if h.host == host}
     return move_packing.pack(
         _opened(cloud, homes),
-        [
-            move_packing.Wish(
-                look.server.id,
-                request,
-                move_room.away_from(world, look.server.host, host),
-            )
-            for look in looks
-            for request in [resource_request.read_server(look.server)]
-            if request is not None
-        ],
+        move_room.wishes(
+            world, ((look.server, look.server.host) for look in looks), host
+        ),
     )
 
 

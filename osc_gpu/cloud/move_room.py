@@ -13,6 +13,7 @@
 """Where there is room for servers that shall move."""
 
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 
 from openstack import connection
@@ -24,19 +25,30 @@ from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import extra_specs
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import host_aggregates
+from osc_gpu.cloud import move_packing
 from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 
 
-def away_from(
-    world: audit_model.Snapshot, source: str, target: str
-) -> frozenset[str]:
-    """Return the root providers' names that a server must not go to."""
-    return frozenset(
-        h.name
-        for h in world.hypervisors.values()
-        if h.host == source or target not in ('', h.host)
-    )
+def wishes(
+    world: audit_model.Snapshot,
+    leaving: Iterable[tuple[servers.GpuServer, str]],
+    target: str,
+    also: Collection[str] = (),
+) -> list[move_packing.Wish]:
+    """Return what servers need on another host; none of who tells nothing.
+
+    :param leaving: each with the host that it leaves
+    :param target: the host that all of them go to; '' for any
+    """
+    return [
+        move_packing.Wish(
+            server.id, request, _away_from(world, source, target)
+        )
+        for server, source in leaving
+        for request in [resource_request.read_server(server, also)]
+        if request is not None
+    ]
 
 
 def read(
@@ -88,6 +100,17 @@ def read(
         if request is not None
     ]
     return capacity_reading.with_refusals(conn, cloud, world.names, requests)
+
+
+def _away_from(
+    world: audit_model.Snapshot, source: str, target: str
+) -> frozenset[str]:
+    """Return the root providers' names that a server must not go to."""
+    return frozenset(
+        h.name
+        for h in world.hypervisors.values()
+        if h.host == source or target not in ('', h.host)
+    )
 
 
 def _learn_from_others(

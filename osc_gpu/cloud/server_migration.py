@@ -33,7 +33,6 @@ from osc_gpu.cloud import move_room
 from osc_gpu.cloud import moving
 from osc_gpu.cloud import moving_lanes
 from osc_gpu.cloud import recovery_run
-from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
 from osc_gpu.i18n import _
@@ -239,18 +238,12 @@ def _pack(
     )
     return move_packing.pack(
         cloud,
-        [
-            move_packing.Wish(
-                look.server.id,
-                request,
-                move_room.away_from(world, look.source, wish.target),
-            )
-            for look in new
-            for request in [
-                resource_request.read_server(look.server, wish.also)
-            ]
-            if request is not None
-        ],
+        move_room.wishes(
+            world,
+            ((look.server, look.source) for look in new),
+            wish.target,
+            wish.also,
+        ),
         at_once=wish.at_once,
     )
 

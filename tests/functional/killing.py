@@ -238,11 +238,12 @@ class Fleet:
                 networks='none',
             )
             self.servers[server.id] = kind
-        for server_id, kind in self.servers.items():
-            self._wait(server_id, 'ACTIVE')
+            # Nova may give the same card to two that it builds at once, and
+            # has no other host for the second one.
+            self._wait(server.id, 'ACTIVE')
             if kind.is_off:
-                member.compute.stop_server(server_id)
-                self._wait(server_id, 'SHUTOFF')
+                member.compute.stop_server(server.id)
+                self._wait(server.id, 'SHUTOFF')
         self._set_service(other, 'enabled')
 
     def _make_flavor(self, kind: Kind) -> str:

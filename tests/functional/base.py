@@ -41,6 +41,7 @@ from openstack import connection
 
 from osc_gpu.sandbox import control
 from osc_gpu.sandbox import spec as specs
+from tests.functional import warm
 
 BIN = pathlib.Path(sys.executable).parent
 LIMIT = 90.0
@@ -84,12 +85,25 @@ class Result:
         return json.loads(self.stdout)
 
 
+@functools.cache
+def _shell() -> warm.Server:
+    return warm.Server()
+
+
+def start(*argv: str, **env: str) -> warm.Command:
+    """Start ``openstack <argv>`` in this environment and no other."""
+    return _shell().start(argv, env)
+
+
 def run(*argv: str, limit: float = LIMIT, **env: str) -> Result:
     """Run one of the environment's programs; nothing is waited for longer."""
     clean = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
+    env = clean | {'COLUMNS': '200'} | env
+    if argv[0] == 'openstack':
+        return Result(*start(*argv[1:], **env).communicate(limit))
     done = subprocess.run(
         [str(BIN / argv[0]), *argv[1:]],
-        env=clean | {'COLUMNS': '200'} | env,
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

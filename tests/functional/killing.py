@@ -29,7 +29,6 @@ import os
 import pathlib
 import signal
 import sqlite3
-import subprocess
 import tempfile
 import threading
 import time
@@ -40,6 +39,7 @@ import yaml
 from osc_gpu.sandbox import spec as specs
 from tests.functional import base
 from tests.functional import truth
+from tests.functional import warm
 from tests.functional import wire
 
 LEFT, RIGHT = 'left', 'right'
@@ -131,7 +131,7 @@ class Rig:
         #: the thread that serves the request to be killed at
         self._chosen = 0
         self._when = AFTER
-        self._process: subprocess.Popen[str] | None = None
+        self._process: warm.Command | None = None
         endpoints = {}
         for name, path in (('compute', '/v2.1'), ('placement', '')):
             proxy = wire.Proxy(f'{case.spec.url(name)}{path}')
@@ -164,10 +164,9 @@ class Rig:
             is_it = when == self._when and (
                 threading.get_ident() == self._chosen
             )
-            if is_it and self._process and self._process.poll() is None:
+            if is_it and self._process and self._process.status is None:
                 self._chosen = 0
-                self._process.send_signal(signal.SIGKILL)
-                self._process.wait()
+                self._process.kill()
 
     def run(
         self,
@@ -191,24 +190,15 @@ class Rig:
             self._at, self._when = at, when
             self._counted, self._writes_only = 0, writes_only
             self._chosen = 0
-            self._process = subprocess.Popen(
-                [str(base.BIN / 'openstack'), *argv],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        process = self._process
+            process = self._process = base.start(*argv, **env)
         try:
-            out, err = process.communicate(timeout=LIMIT)
+            result = base.Result(*process.communicate(LIMIT))
         finally:
-            if process.poll() is None:
+            if process.status is None:
                 process.kill()
-                process.communicate()
         with self._lock:
             asked = tuple(self._asked)
-        return Killed(base.Result(process.returncode, out, err), asked)
+        return Killed(result, asked)
 
 
 class Fleet:

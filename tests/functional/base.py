@@ -116,11 +116,13 @@ def wait_until(
     what: str, check: Callable[[], Any], limit: float = LIMIT
 ) -> Any:
     """Wait for a state and return what the check found; fail with a name."""
-    deadline = time.monotonic() + limit
+    deadline, pause = time.monotonic() + limit, 0.1
     while not (found := check()):
         if time.monotonic() > deadline:
             raise AssertionError(f'{what}: not within {limit:.0f} s')
-        time.sleep(0.2)
+        time.sleep(pause)
+        # Looking costs the sandbox what it needs to get on.
+        pause = min(pause * 1.5, 1.0)
     return found
 
 

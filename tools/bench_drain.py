@@ -46,7 +46,7 @@ HOSTS = 20
 SOURCE = 'rack1'
 
 #: more than the sandbox's update_resources_interval
-PERIOD = '9'
+PERIOD = '12'
 TIMEOUT = '600'
 
 

@@ -106,7 +106,12 @@ class TestVolumes(shells.TestCase):
         guest = self.guest(server)
         self.assertEqual((host, state), (guest['host'], guest['state']))
         (address,) = guest['devices']
-        self.assertEqual([address], self.pci_addresses(server))
+        # A periodic update that has begun before may still be writing.
+        base.wait_until(
+            f'{address} given to {server}',
+            lambda: self.pci_addresses(server) == [address],
+            base.PERIOD,
+        )
         held = self.allocations(server)
         own = held.pop(host)
         # Its disk is Cinder's.

@@ -45,8 +45,6 @@ SANDBOX = pathlib.Path(sys.executable).parent / 'osc-gpu-sandbox'
 HOSTS = 20
 SOURCE = 'rack1'
 
-#: more than the sandbox's update_resources_interval
-PERIOD = '12'
 TIMEOUT = '600'
 
 
@@ -114,6 +112,7 @@ def _cloud(servers: int) -> Iterator[None]:
 
 def _measure(servers: int, parallels: Sequence[int], slow: float) -> list[Run]:
     """Fill the source, then drain it and bring all back, as often as asked."""
+    from tests.functional import base
     from tests.functional import matrix
     from tests.functional import matrix_cases
 
@@ -142,7 +141,7 @@ def _measure(servers: int, parallels: Sequence[int], slow: float) -> list[Run]:
             began = time.monotonic()
             result = self.openstack(
                 'gpu', 'host', *argv, '--parallel', str(parallel),
-                '--wait', PERIOD, '--timeout', TIMEOUT, '-f', 'json',
+                '--wait', str(base.PERIOD), '--timeout', TIMEOUT, '-f', 'json',
             )  # fmt: skip
             seconds = time.monotonic() - began
             if not result.stdout:

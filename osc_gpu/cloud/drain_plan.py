@@ -174,7 +174,7 @@ def _draft(
     if not idle:
         return _under_way(state, host)
     if server.host != host:
-        why = _("goes on: is on %s, still to be checked") % server.host
+        why = _("goes on: is on %s already") % server.host
         return _Draft(server, choice.method, why, server.host)
     return _Draft(server, choice.method, choice.why, seeks=True)
 

@@ -165,6 +165,7 @@ def order_of(
         verb=marks.RETURN,
         home=marks.digest(look.server.project_id, host),
         falls_back=True,
+        why=move.why,
     )
 
 

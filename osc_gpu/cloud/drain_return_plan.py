@@ -376,7 +376,7 @@ def _move(
     choice = move_methods.choose(look.server, traits, wanted)
     why = choice.why
     if look.is_home(host):
-        why = _("has returned, still to be checked")
+        why = _("has returned already")
     elif not look.seeks(host):
         why = _("goes on from %s") % look.server.status
     return drain_plan.Move(

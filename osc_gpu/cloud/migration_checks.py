@@ -150,13 +150,7 @@ def of_target(hosts: Hosts, target: str, source: str) -> Iterator[str]:
     """Say why a host takes no server from another one."""
     found = [h for h in hosts if h.host == target]
     if not found:
-        yield (
-            _(
-                "there is no compute service host %s; see: openstack gpu host "
-                "list"
-            )
-            % target
-        )
+        yield str(hypervisors.unknown(target))
     elif target == source:
         yield _("it is on %s already") % target
     elif not all(h.is_up for h in found):

@@ -276,7 +276,7 @@ def _idle(
     if state.server.host != order.source:
         if stale and not order.is_forced:
             return End(POISONED, _poisoned(state, stale, _("it has moved")))
-        return End(MIGRATED)
+        return End(MIGRATED, order.why)
     if UNSHELVE in seen.tries:
         return End(
             FAILED,

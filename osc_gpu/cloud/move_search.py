@@ -75,7 +75,7 @@ def search(
     sites: Mapping[str, Amounts],
     items: Sequence[Item],
     most_steps: int,
-    queues: int = 1,
+    lanes: int = 1,
 ) -> dict[str, Place]:
     """Place all items, or as many as are found to go together.
 
@@ -83,11 +83,11 @@ def search(
     :param items: in the order in which they are tried
     :param most_steps: sites that are tried for some item, at most; a first
         result takes as many as it takes
-    :param queues: over how many sites items that queue are spread, if all
+    :param lanes: over how many sites items that queue are spread, if all
         find a place so at the first try
     """
-    if queues > 1:
-        spread = _Search(sites, items, 0, queues).run()
+    if lanes > 1:
+        spread = _Search(sites, items, 0, lanes).run()
         if len(spread) == len(items):
             return spread
     return _Search(sites, items, most_steps).run()
@@ -178,14 +178,14 @@ class _Search:
         sites: Mapping[str, Amounts],
         items: Sequence[Item],
         most_steps: int,
-        queues: int = 1,
+        lanes: int = 1,
     ) -> None:
         looks: dict[Hashable, int] = {}
         self._sites = [
             _Site(name, sites[name], items, looks) for name in sorted(sites)
         ]
         self._most_steps = most_steps
-        self._queues = queues
+        self._lanes = lanes
         self._steps = 0
         # What has no room alone must not keep the others searching.
         self._items = [item for item in items if any(self._options(item))]
@@ -265,11 +265,11 @@ class _Search:
                 yield site, takes
 
     def _queue(self, site: _Site, item: Item) -> float:
-        """Return how long an item queues; none opens a queue too many."""
-        if self._queues < 2 or not item.queues:
+        """Return how long an item queues; none opens a lane too many."""
+        if self._lanes < 2 or not item.queues:
             return 0
         begun = sum(bool(other.queue) for other in self._sites)
-        if begun < self._queues or site.queue:
+        if begun < self._lanes or site.queue:
             return site.queue
         return math.inf
 

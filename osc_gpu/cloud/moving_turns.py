@@ -21,8 +21,8 @@ never reported, sends it without a project, and Placement refuses the update
 server is in ERROR whose confirmation or live migration asked for the update.
 """
 
-from collections.abc import Iterable
 import threading
+from typing import NamedTuple
 
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import migration_state
@@ -30,16 +30,40 @@ from osc_gpu.cloud import migration_steps
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import servers
 
-#: what takes away what a server holds of the host that it leaves
-_TAKES = frozenset((migration_steps.MIGRATE,))
-#: what ends with an update of that host
-_UPDATES = frozenset((migration_steps.CONFIRM, migration_steps.LIVE))
-#: what does both
-_BOTH = frozenset((migration_steps.SHELVE, migration_steps.OFFLOAD))
+#: What takes away what a server holds of the host that it leaves.
+_TAKING = (
+    migration_steps.MIGRATE,
+    migration_steps.LIVE,
+    migration_steps.SHELVE,
+    migration_steps.OFFLOAD,
+)
+#: What ends with an update of that host.
+_UPDATING = (
+    migration_steps.CONFIRM,
+    migration_steps.LIVE,
+    migration_steps.SHELVE,
+    migration_steps.OFFLOAD,
+)
 
 #: Record statuses of a migration that has begun on its source: what the
 #: server held there is its migration's by then.
-_BEGUN = ('migrating', 'post-migrating')
+_BEGUN = ('migrating', 'post-migrating', 'running', 'running (post-copy)')
+
+
+class _Step(NamedTuple):
+    """A step of a server that leaves a host.
+
+    ``takes`` PCI devices from it; ``updates`` it in Placement.
+    """
+
+    host: str
+    takes: bool
+    updates: bool
+
+    def clashes(self, other: '_Step') -> bool:
+        return self.host == other.host and (
+            (self.takes and other.updates) or (self.updates and other.takes)
+        )
 
 
 class Turns:
@@ -54,51 +78,39 @@ class Turns:
             for provider in world.providers.values()
         )
         self._lock = threading.Lock()
-        self._steps: dict[str, tuple[str, str]] = {}
+        self._steps: dict[str, _Step] = {}
 
     def take(self, server: servers.GpuServer, host: str, step: str) -> bool:
         """Take a step on the host that a server leaves, if it may be now."""
-        kind = _kind(server, step)
-        if not self._are_needed or not kind:
+        if not self._are_needed:
             return True
+        wanted = _Step(
+            host,
+            step in _TAKING and bool(server.gpu_request.aliases),
+            step in _UPDATING,
+        )
         with self._lock:
-            others = [
-                other
-                for server_id, (where, other) in self._steps.items()
-                if where == host and server_id != server.id
-            ]
-            if not _go_together(kind, others):
+            if any(
+                wanted.clashes(other)
+                for server_id, other in self._steps.items()
+                if server_id != server.id
+            ):
                 return False
-            self._steps[server.id] = host, kind
+            self._steps[server.id] = wanted
             return True
 
     def look(self, state: migration_state.State) -> None:
-        """End a server's step if it is over by what is seen."""
-        newest = state.newest
+        """End a server's step, or what it takes, if that is over."""
+        server_id, newest = state.server.id, state.newest
         if state.stand == migration_state.BUSY:
-            is_over = newest is not None and newest.status in _BEGUN
-        else:
-            is_over = not (
-                state.stand == migration_state.SHELVED and state.server.host
-            )
-        if is_over:
-            self.end(state.server.id)
+            with self._lock:
+                step = self._steps.get(server_id)
+                if step and newest and newest.status in _BEGUN:
+                    self._steps[server_id] = step._replace(takes=False)
+        elif state.stand != migration_state.SHELVED or not state.server.host:
+            self.end(server_id)
 
     def end(self, server_id: str) -> None:
         """End a server's step."""
         with self._lock:
             self._steps.pop(server_id, None)
-
-
-def _kind(server: servers.GpuServer, step: str) -> str:
-    if step in _UPDATES:
-        return 'updates'
-    if step in _BOTH:
-        return 'both' if server.gpu_request.aliases else 'updates'
-    if step in _TAKES and server.gpu_request.aliases:
-        return 'takes'
-    return ''
-
-
-def _go_together(kind: str, others: Iterable[str]) -> bool:
-    return all(kind == other != 'both' for other in others)

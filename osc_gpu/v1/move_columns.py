@@ -95,14 +95,7 @@ def add_options(parser: argparse.ArgumentParser, parallel: int) -> None:
 def rows(
     outcomes: 'Iterable[migration.Outcome]',
 ) -> list[tuple[Any, ...]]:
-    """Return the values of COLUMNS; Duration is in seconds.
-
-    Detail says what is to be known of the result; of one that has moved
-    without more ado, why the method was chosen.
-    """
-    from osc_gpu.cloud import migration_steps
-
-    moved = migration_steps.MIGRATED
+    """Return the values of COLUMNS; Duration is in seconds."""
     return [
         (
             o.server.id,
@@ -112,7 +105,7 @@ def rows(
             o.order.method,
             o.result,
             round(o.seconds, 1),
-            o.detail or (o.order.why if o.result == moved else ''),
+            o.detail,
         )
         for o in outcomes
     ]

@@ -20,6 +20,7 @@ guests' libvirt has, never with another command of ours.
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import fcntl
@@ -41,7 +42,6 @@ from openstack import connection
 
 from osc_gpu.sandbox import control
 from osc_gpu.sandbox import spec as specs
-from tests.functional import warm
 
 BIN = pathlib.Path(sys.executable).parent
 LIMIT = 90.0
@@ -86,25 +86,46 @@ class Result:
         return json.loads(self.stdout)
 
 
-@functools.cache
-def _shell() -> warm.Server:
-    return warm.Server()
+def environment(**more: str) -> dict[str, str]:
+    """Return our environment without any cloud, and what is added to it."""
+    clean = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
+    return clean | {'COLUMNS': '200'} | more
 
 
-def start(*argv: str, **env: str) -> warm.Command:
-    """Start ``openstack <argv>`` in this environment and no other."""
-    return _shell().start(argv, env)
+def cloud_of(state: pathlib.Path, user: str = 'admin') -> dict[str, str]:
+    """Return what tells the client to be a user of a sandbox."""
+    return {
+        'OS_CLIENT_CONFIG_FILE': str(specs.clouds_path(state)),
+        'OS_CLOUD': specs.cloud(user),
+    }
+
+
+def begin(
+    *argv: str, env: Mapping[str, str], **more: Any
+) -> subprocess.Popen[Any]:
+    """Begin ``openstack <argv>`` in a process of its own.
+
+    :param env: the cloud, as ``cloud_of`` returns it
+    :param more: for Popen, where it is to be otherwise
+    """
+    usual = {
+        'stdin': subprocess.DEVNULL,
+        'stdout': subprocess.PIPE,
+        'stderr': subprocess.PIPE,
+        'text': True,
+    }
+    return subprocess.Popen(
+        [str(BIN / 'openstack'), *argv],
+        env=environment(**env),
+        **usual | more,
+    )
 
 
 def run(*argv: str, limit: float = LIMIT, **env: str) -> Result:
     """Run one of the environment's programs; nothing is waited for longer."""
-    clean = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-    env = clean | {'COLUMNS': '200'} | env
-    if argv[0] == 'openstack':
-        return Result(*start(*argv[1:], **env).communicate(limit))
     done = subprocess.run(
         [str(BIN / argv[0]), *argv[1:]],
-        env=env,
+        env=environment(**env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -143,12 +164,7 @@ class TestCase(unittest.TestCase):
 
     def openstack(self, *argv: str, user: str = 'admin') -> Result:
         """Run ``openstack <argv>`` as a user of the sandbox."""
-        return run(
-            'openstack',
-            *argv,
-            OS_CLIENT_CONFIG_FILE=str(specs.clouds_path(self.state)),
-            OS_CLOUD=specs.cloud(user),
-        )
+        return run('openstack', *argv, **cloud_of(self.state, user))
 
     def ok(self, *argv: str, user: str = 'admin') -> Result:
         """Run a command that must succeed."""

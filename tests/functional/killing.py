@@ -25,10 +25,10 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import itertools
-import os
 import pathlib
 import signal
 import sqlite3
+import subprocess
 import tempfile
 import threading
 import time
@@ -39,7 +39,6 @@ import yaml
 from osc_gpu.sandbox import spec as specs
 from tests.functional import base
 from tests.functional import truth
-from tests.functional import warm
 from tests.functional import wire
 
 LEFT, RIGHT = 'left', 'right'
@@ -131,7 +130,7 @@ class Rig:
         #: the thread that serves the request to be killed at
         self._chosen = 0
         self._when = AFTER
-        self._process: warm.Command | None = None
+        self._process: subprocess.Popen[str] | None = None
         endpoints = {}
         for name, path in (('compute', '/v2.1'), ('placement', '')):
             proxy = wire.Proxy(f'{case.spec.url(name)}{path}')
@@ -164,9 +163,10 @@ class Rig:
             is_it = when == self._when and (
                 threading.get_ident() == self._chosen
             )
-            if is_it and self._process and self._process.status is None:
+            if is_it and self._process and self._process.poll() is None:
                 self._chosen = 0
-                self._process.kill()
+                self._process.send_signal(signal.SIGKILL)
+                self._process.wait()
 
     def run(
         self,
@@ -179,23 +179,25 @@ class Rig:
 
         :param writes_only: only those that change something are counted
         """
-        env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-        env |= {
-            'COLUMNS': '200',
-            'OS_CLIENT_CONFIG_FILE': str(self._clouds),
-            'OS_CLOUD': specs.cloud('admin'),
-        }
         with self._lock:
             self._asked.clear()
             self._at, self._when = at, when
             self._counted, self._writes_only = 0, writes_only
             self._chosen = 0
-            process = self._process = base.start(*argv, **env)
+            process = self._process = base.begin(
+                *argv,
+                env={
+                    'OS_CLIENT_CONFIG_FILE': str(self._clouds),
+                    'OS_CLOUD': specs.cloud('admin'),
+                },
+            )
         try:
-            result = base.Result(*process.communicate(LIMIT))
+            out, err = process.communicate(timeout=LIMIT)
         finally:
-            if process.status is None:
+            if process.poll() is None:
                 process.kill()
+                process.communicate()
+        result = base.Result(process.returncode, out, err)
         with self._lock:
             asked = tuple(self._asked)
         return Killed(result, asked)

@@ -42,12 +42,7 @@ class TestCase(base.TestCase):
 
 def run(clouds: str, cloud: str, *argv: str) -> base.Result:
     """Run ``openstack <argv>`` with a cloud of a clouds.yaml."""
-    env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-    env |= {
-        'COLUMNS': '200',
-        'OS_CLIENT_CONFIG_FILE': clouds,
-        'OS_CLOUD': cloud,
-    }
+    env = base.environment(OS_CLIENT_CONFIG_FILE=clouds, OS_CLOUD=cloud)
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, env, clear=True))

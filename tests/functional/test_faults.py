@@ -13,10 +13,8 @@
 
 import contextlib
 import functools
-import os
 import signal
 import socket
-import subprocess
 import threading
 
 from osc_gpu.sandbox import spec as specs
@@ -196,17 +194,12 @@ class TestInterrupted(TestCase):
             return None
 
         self.nova.decide = decide
-        env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-        env |= {
-            'OS_CLIENT_CONFIG_FILE': self.clouds,
-            'OS_CLOUD': specs.cloud('admin'),
-        }
-        client = subprocess.Popen(
-            [str(base.BIN / 'openstack'), *self.create],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        client = base.begin(
+            *self.create,
+            env={
+                'OS_CLIENT_CONFIG_FILE': self.clouds,
+                'OS_CLOUD': specs.cloud('admin'),
+            },
             # Whoever runs the tests may have Ctrl-C ignored.
             preexec_fn=functools.partial(
                 signal.signal, signal.SIGINT, signal.SIG_DFL

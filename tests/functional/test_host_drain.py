@@ -13,7 +13,6 @@
 import os
 import pathlib
 import signal
-import subprocess
 import tempfile
 
 from osc_gpu.sandbox import processes
@@ -79,19 +78,7 @@ class TestDrain(shells.TestCase):
 
     def start(self):
         """Begin a drain in a process of its own."""
-        clean = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-        process = subprocess.Popen(
-            [str(base.BIN / 'openstack'), *self.drain],
-            env=clean
-            | {
-                'OS_CLIENT_CONFIG_FILE': str(specs.clouds_path(self.state)),
-                'OS_CLOUD': specs.cloud('admin'),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = base.begin(*self.drain, env=base.cloud_of(self.state))
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process

@@ -14,10 +14,8 @@
 import os
 import pty
 import signal
-import subprocess
 import uuid
 
-from osc_gpu.sandbox import spec as specs
 from tests.functional import base
 from tests.functional import shells
 from tests.functional import wire
@@ -149,17 +147,7 @@ class TestOrphan(TestCase):
 
 def process(state, *argv, **more):
     """Begin a command in a process of its own."""
-    env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'} | {
-        'OS_CLIENT_CONFIG_FILE': str(specs.clouds_path(state)),
-        'OS_CLOUD': specs.cloud('admin'),
-    }
-    return subprocess.Popen(
-        [str(base.BIN / 'openstack'), *argv],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **{'stdin': subprocess.DEVNULL} | more,
-    )
+    return base.begin(*argv, env=base.cloud_of(state), text=False, **more)
 
 
 class TestLeaked(TestCase):

@@ -16,13 +16,10 @@ The truth is in Placement, in Nova's database and in the guests.
 """
 
 import contextlib
-import os
 import re
 import signal
 import sqlite3
-import subprocess
 
-from osc_gpu.sandbox import spec as specs
 from tests.functional import base
 from tests.functional import shells
 from tests.functional import truth
@@ -251,21 +248,9 @@ class TestKilled(TestCase):
     def test_in_the_middle_of_a_bounce(self):
         server = self.boot('gpu1', '--alias', 'a100')
         self.spoil(server, 'destination', 'gpu2')
-        env = {k: v for k, v in os.environ.items() if k[:3] != 'OS_'}
-        client = subprocess.Popen(
-            [
-                str(base.BIN / 'openstack'),
-                *('gpu', 'server', 'recover', server, '--wait', '60'),
-            ],
-            env=env
-            | {
-                'OS_CLIENT_CONFIG_FILE': str(specs.clouds_path(self.state)),
-                'OS_CLOUD': specs.cloud('admin'),
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(client.wait)
+        argv = ('gpu', 'server', 'recover', server, '--wait', '60')
+        client = base.begin(*argv, env=base.cloud_of(self.state))
+        self.addCleanup(client.communicate)
         self.addCleanup(client.kill)
         base.wait_until('moved', lambda: self.truth(server).host == 'gpu1')
         client.send_signal(signal.SIGKILL)

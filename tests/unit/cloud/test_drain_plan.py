@@ -479,9 +479,7 @@ class TestGoesOn(TestCase):
         server = self.alias('a', host='gpu3')
         self.assertEqual((), self.plan())
         self.mark(server)
-        self.goes_on(
-            'cold', 'gpu3', 'goes on: is on gpu3, still to be checked'
-        )
+        self.goes_on('cold', 'gpu3', 'goes on: is on gpu3 already')
 
     def test_left_behind_by_a_reset_state(self):
         """It is elsewhere, and not this host's to move."""

@@ -197,12 +197,12 @@ class TestHosts(TestCase):
 
     def test_targets(self) -> None:
         for target, words in (
-            ('nowhere', 'no compute service host nowhere; see: openstack gpu'),
+            ('nowhere', "host named 'nowhere'; list them with: openstack gpu"),
             ('gpu1', 'it is on gpu1 already'),
             ('down', 'down is down'),
             ('off', 'off is disabled (new RAM)'),
             ('out', 'out is disabled'),
-            ('GPU2', 'no compute service host GPU2'),
+            ('GPU2', "No compute service host named 'GPU2'"),
         ):
             for forced in (False, True):
                 self.refused(

@@ -49,7 +49,8 @@ class TestTurns(base.TestCase):
         for first, second, expected in (
             (steps.MIGRATE, steps.MIGRATE, True),
             (steps.CONFIRM, steps.CONFIRM, True),
-            (steps.CONFIRM, steps.LIVE, True),
+            (steps.CONFIRM, steps.LIVE, False),
+            (steps.LIVE, steps.LIVE, False),
             (steps.MIGRATE, steps.CONFIRM, False),
             (steps.MIGRATE, steps.LIVE, False),
             (steps.SHELVE, steps.SHELVE, False),
@@ -68,12 +69,14 @@ class TestTurns(base.TestCase):
         for step, expected in (
             (steps.MIGRATE, True),
             (steps.CONFIRM, False),
+            (steps.LIVE, False),
             (steps.SHELVE, False),
         ):
             with self.subTest(step):
                 found = self.may(step, steps.MIGRATE, specs=VGPU)
                 self.assertEqual(expected, found)
         self.assertTrue(self.may(steps.SHELVE, steps.SHELVE, VGPU, VGPU))
+        self.assertTrue(self.may(steps.LIVE, steps.CONFIRM, VGPU))
 
     def test_of_other_hosts(self):
         found = turns()

@@ -243,6 +243,10 @@ class TestUndrain(TestCase):
         self.assertEqual(DONE, list(rows[0]))
         self.assertEqual({'gpu1'}, {row['To Host'] for row in rows})
         self.assertEqual({'migrated'}, {row['Result'] for row in rows})
+        self.assertEqual(
+            {'one': COLD, 'plain': 'no GPU: moves while it runs'},
+            {row['Name']: row['Detail'] for row in rows},
+        )
         self.assert_settled(self.one, 'gpu1')
 
     def test_return_after_an_unfinished_drain(self) -> None:

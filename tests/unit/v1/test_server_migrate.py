@@ -285,7 +285,7 @@ class TestRefused(TestCase):
 
     def test_unknown_host(self) -> None:
         text = self.refused('train', '--host', 'nowhere')
-        self.assertIn('there is no compute service host nowhere', text)
+        self.assertIn("No compute service host named 'nowhere'", text)
 
     def test_no_gpu(self) -> None:
         plain = self.add_server('plain', host='gpu1')

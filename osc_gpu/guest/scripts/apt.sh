@@ -1,0 +1,80 @@
+
+# Ubuntu and Debian.
+
+apt() {
+    apt-get -qq -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 "$@"
+}
+
+refresh() { patiently apt update; }
+
+install() { apt install --yes --no-install-recommends "$@"; }
+
+install_file() { install "$1"; }
+
+new_initramfs() { update-initramfs -u; }
+
+kernel_tools() {
+    refresh || return
+    patiently install dkms gcc make pciutils curl ca-certificates || return
+    install "linux-headers-$(uname -r)" && return
+    # The headers of this kernel are gone from the mirrors: take the newest.
+    case $SYSTEM in
+    ubuntu-*) install linux-image-generic linux-headers-generic ;;
+    *)
+        local cpu
+        cpu=$(dpkg --print-architecture)
+        install "linux-image-$cpu" "linux-headers-$cpu"
+        ;;
+    esac && reboot_later "there are no headers for kernel $(uname -r)"
+}
+
+nvidia_repository() {
+    local cpu=x86_64
+    [ "$(uname -m)" = x86_64 ] || cpu=sbsa
+    # Some of what the driver needs is not in Debian's main.
+    if [ "${SYSTEM%-*}" = debian ]; then
+        sed -i -E '/^(deb|Components:)/ {
+            / contrib( |$)/! s/ main( |$)/ main contrib\1/ }' \
+            "$ROOT"/etc/apt/sources.list \
+            "$ROOT"/etc/apt/sources.list.d/debian.sources 2> /dev/null
+    fi
+    # The package brings the repository and the key that it is signed with.
+    patiently fetch "$NVIDIA/$NVIDIA_FOLDER/$cpu/cuda-keyring_1.1-1_all.deb" \
+        "$STATE/keyring.deb" || return
+    dpkg -i "$STATE/keyring.deb" && refresh
+}
+
+nvidia_driver() {
+    if [ -n "$VERSION" ]; then
+        mkdir -p "$ROOT/etc/apt/preferences.d"
+        cat > "$ROOT/etc/apt/preferences.d/osc-gpu-driver" << END
+Package: *nvidia* cuda-drivers* libcuda* libxnvctrl*
+Pin: version $VERSION.*
+Pin-Priority: 1001
+
+Package: *nvidia* cuda-drivers* libcuda* libxnvctrl*
+Pin: version $VERSION-*
+Pin-Priority: 1001
+END
+    fi
+    case $DRIVER in
+    nvidia) patiently install cuda-drivers ;;
+    *) patiently install nvidia-open ;;
+    esac
+}
+
+amd_repository() {
+    local key=$ROOT/etc/apt/keyrings/osc-gpu-rocm.asc release=${VERSION:-latest}
+    mkdir -p "$ROOT/etc/apt/keyrings" "$ROOT/etc/apt/sources.list.d"
+    patiently fetch "$AMD/rocm/rocm.gpg.key" "$key" || return
+    cat > "$ROOT/etc/apt/sources.list.d/osc-gpu-rocm.list" << END
+deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/amdgpu/$release/ubuntu $AMD_NAME main
+deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/rocm/apt/$release $AMD_NAME main
+END
+    refresh
+}
+
+# A cloud's kernel may lack the module, so it is built.
+amd_driver() {
+    patiently install amdgpu-dkms rocm-smi-lib rocminfo
+}

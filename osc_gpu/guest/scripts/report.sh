@@ -1,0 +1,238 @@
+#!/bin/bash
+# Look at the GPUs of this server and tell, in one line of JSON on the serial
+# console, what is there.  Part of osc-gpu; asked for by: openstack gpu server
+# create --verify.  Run it again at any time: sudo osc-gpu-report
+#
+# OSC_GPU_ROOT is where / is.
+
+set -u
+export LC_ALL=C
+ROOT=${OSC_GPU_ROOT:-}
+STATE=$ROOT/var/lib/osc-gpu
+
+DRIVER=none VERSION='' CUDA='' LICENSE='' WORKLOAD='' REPORT_URL=''
+if [ -r "$ROOT/etc/osc-gpu/settings" ]; then
+    # shellcheck source=/dev/null
+    . "$ROOT/etc/osc-gpu/settings"
+fi
+
+# A JSON string of the text on standard input, or null if there is none.
+text() {
+    tr -d '\000-\010\013\014\016-\037\177' | tr '\t\n\r' '   ' |
+        cut -b 1-400 | iconv -c -f UTF-8 -t UTF-8 | awk '
+            { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); sub(/ +$/, "")
+              all = all $0 }
+            END { print all == "" ? "null" : "\"" all "\"" }'
+}
+
+# A JSON number, or null if the text on standard input is none.
+number() {
+    awk '{ gsub(/ /, "") } /^[0-9]+$/ { n = $0 + 0; seen = 1; exit }
+         END { if (seen) printf "%d\n", n; else print "null" }'
+}
+
+first_line() { head -n 1; }
+
+# <address> <vendor id> <product id> of each GPU, whoever drives it.
+pci_gpus() {
+    if command -v lspci > /dev/null; then
+        lspci -Dn | awk '{
+            split($3, id, ":")
+            print $1, substr($2, 1, 4), id[1], id[2] }'
+    else
+        local device
+        for device in "$ROOT"/sys/bus/pci/devices/*; do
+            [ -r "$device/class" ] && echo "${device##*/}" \
+                "$(cut -b 3-6 "$device/class")" \
+                "$(cut -b 3-6 "$device/vendor")" \
+                "$(cut -b 3-6 "$device/device")"
+        done
+    fi | awk '$2 ~ /^(0300|0302|0380|1200)$/ && $3 ~ /^(10de|1002)$/ {
+            print $1, $3, $4 }'
+}
+
+pci_json() {
+    pci_gpus | awk 'BEGIN { printf "[" }
+        { printf "%s{\"address\": \"%s\", \"vendor_id\": \"%s\", " \
+              "\"product_id\": \"%s\"}", (NR > 1 ? ", " : ""), $1, $2, $3 }
+        END { print "]" }'
+}
+
+# What nvidia-smi lists: a line per GPU, name, MiB, driver, MIG mode.
+nvidia_gpus() {
+    nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=pci.bus_id,name,memory.total,driver_version,mig.mode.current \
+        2>> "$noise"
+}
+
+nvidia_json() {
+    local first='' address name memory version mig
+    printf '['
+    while IFS=, read -r address name memory version mig; do
+        [ -n "$memory" ] || continue
+        printf '%s{"address": %s, "name": %s, "memory_mib": %s, "mig": %s}' \
+            "$first" "$(text <<< "${address# }")" "$(text <<< "${name# }")" \
+            "$(number <<< "$memory")" "$(mig_mode <<< "$mig")"
+        first=', '
+    done
+    echo ']'
+}
+
+# Cards that have no MIG say so in brackets.
+mig_mode() {
+    awk '/Enabled|Disabled/ { gsub(/ /, ""); print "\"" $0 "\""; seen = 1 }
+         END { if (!seen) print "null" }'
+}
+
+amd_json() {
+    local first='' device memory
+    printf '['
+    for device in "$ROOT"/sys/bus/pci/drivers/amdgpu/*:*; do
+        [ -e "$device" ] || continue
+        memory=$(cat "$device/mem_info_vram_total" 2>> "$noise")
+        printf '%s{"address": %s, "name": %s, "memory_mib": %s, "mig": null}' \
+            "$first" "$(text <<< "${device##*/}")" \
+            "$(amd_name "${device##*/}" | text)" \
+            "$(( ${memory:-0} / 1048576 ))"
+        first=', '
+    done
+    echo ']'
+}
+
+amd_name() {
+    lspci -s "$1" 2>> "$noise" | first_line | sed 's/^[^ ]* [^:]*: //'
+}
+
+# What is installed as CUDA toolkit, else nothing.
+toolkit() {
+    local nvcc=$ROOT/usr/local/cuda/bin/nvcc
+    [ -x "$nvcc" ] || nvcc=$(command -v nvcc) || return 0
+    "$nvcc" --version 2>> "$noise" |
+        sed -n 's/.*release \([0-9.]*\).*/\1/p' | first_line
+}
+
+nvidia_query() { nvidia-smi -q 2>> "$noise"; }
+
+# The state of the licence: that of the first GPU that is not licensed.
+license() {
+    nvidia_query | sed -n 's/^ *License Status *: *//p' |
+        awk 'NR == 1 || (best ~ /^Licensed/ && $0 !~ /^Licensed/) {
+                best = $0 }
+             END { print best }'
+}
+
+secure_boot() {
+    local variable
+    for variable in "$ROOT"/sys/firmware/efi/efivars/SecureBoot-*; do
+        if [ -r "$variable" ]; then
+            case $(od -An -j4 -N1 -t u1 "$variable" | tr -d ' ') in
+            1) echo true; return ;;
+            0) echo false; return ;;
+            esac
+        fi
+    done
+    echo null
+}
+
+# What went wrong first: in the installation, or when the driver is asked.
+first_error() {
+    if [ -s "$STATE/error" ]; then
+        first_line < "$STATE/error"
+    elif [ -e "$STATE/busy" ]; then
+        echo "the driver is still being installed"
+    elif [ -s "$noise" ]; then
+        grep -v '^ *$' "$noise" | first_line
+    fi
+}
+
+of_nvidia() {
+    if ! command -v nvidia-smi > /dev/null; then
+        return 1
+    fi
+    # It says what is wrong on standard output.
+    if ! nvidia_gpus > "$found"; then
+        cat "$found" >> "$noise"
+        : > "$found"
+    fi
+    gpus=$(nvidia_json < "$found")
+    driver='"nvidia"'
+    version=$(cut -d, -f4 "$found" | first_line | sed 's/^ *//' | text)
+    cuda=$(nvidia-smi 2>> "$noise" |
+        sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | first_line | text)
+    license=$(license | text)
+}
+
+of_amd() {
+    [ -d "$ROOT/sys/bus/pci/drivers/amdgpu" ] || return 1
+    gpus=$(amd_json)
+    driver='"amdgpu"'
+    version=$(cat "$ROOT/sys/module/amdgpu/version" 2>> "$noise" ||
+        uname -r)
+    version=$(text <<< "$version")
+}
+
+system() {
+    local ID='' VERSION_ID=''
+    # shellcheck source=/dev/null
+    . "$ROOT/etc/os-release" 2> /dev/null && echo "$ID-$VERSION_ID"
+}
+
+asked() {
+    # There it is a release of ROCm, and not the driver's version.
+    [ "$DRIVER" != amdgpu ] || VERSION=''
+    printf '{"driver": %s, "version": %s, "cuda": %s, "license": %s, ' \
+        "$(text <<< "$DRIVER")" "$(text <<< "$VERSION")" \
+        "$(text <<< "$CUDA")" "${LICENSE:-false}"
+    printf '"workload": %s}' "$(text <<< "$WORKLOAD")"
+}
+
+line() {
+    local gpus='[]' driver=null version=null cuda=null license=null
+    of_nvidia || of_amd
+    printf '{"version": 1, "time": %s, "system": %s, "kernel": %s, ' \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ | text)" \
+        "$(system | text)" \
+        "$(uname -r | text)"
+    printf '"asked": %s, "pci": %s, "driver": %s, "driver_version": %s, ' \
+        "$(asked)" "$(pci_json)" "$driver" "$version"
+    printf '"cuda": %s, "cuda_toolkit": %s, "gpus": %s, "license": %s, ' \
+        "$cuda" "$(toolkit | text)" "$gpus" "$license"
+    printf '"secure_boot": %s, "workload": %s, "workload_detail": %s, ' \
+        "$(secure_boot)" "$(cat "$STATE/workload" 2> /dev/null | text)" \
+        "$(cat "$STATE/workload.detail" 2> /dev/null | text)"
+    printf '"error": %s}' "$(first_error | text)"
+}
+
+# The serial lines that the kernel writes to, which Nova keeps.
+consoles() {
+    local name names=() none=true
+    read -ra names 2> /dev/null < "$ROOT/sys/class/tty/console/active"
+    for name in "${names[@]}"; do
+        case $name in
+        tty[A-Z]* | hvc*) echo "$ROOT/dev/$name" && none=false ;;
+        esac
+    done
+    ! $none || echo "$ROOT/dev/console"
+}
+
+tell() {
+    local console
+    while read -r console; do
+        # Alone on its line, in one write: the kernel speaks there too.
+        printf '\nosc-gpu-report-begin %s osc-gpu-report-end\n' "$1" \
+            > "$console"
+    done < <(consoles)
+    echo "$1"
+    if [ -n "$REPORT_URL" ]; then
+        curl --fail --silent --show-error --max-time 60 --retry 3 \
+            --proto '=http,https' -H 'Content-Type: application/json' \
+            --data-binary @- --output /dev/null -- "$REPORT_URL" \
+            <<< "$1" || echo "The report could not be sent" >&2
+    fi
+}
+
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+noise=$folder/noise found=$folder/found
+: > "$noise"
+tell "$(line)"

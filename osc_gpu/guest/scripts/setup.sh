@@ -1,0 +1,229 @@
+#!/bin/bash
+# Install the GPU's driver at first boot, and report at every boot what this
+# server sees of its GPUs.  Part of osc-gpu; asked for by: openstack gpu server
+# create --driver.  What is wanted stands in /etc/osc-gpu/settings, what is
+# done is written to /var/log/osc-gpu-setup.log.
+#
+# OSC_GPU_ROOT is where / is.
+# shellcheck disable=SC2329
+
+set -u
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+ROOT=${OSC_GPU_ROOT:-}
+STATE=$ROOT/var/lib/osc-gpu
+LOG=$ROOT/var/log/osc-gpu-setup.log
+
+SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' WORKLOAD=''
+NVIDIA_FOLDER='' AMD_NAME=''
+# shellcheck source=/dev/null
+. "$ROOT/etc/osc-gpu/settings" || exit 1
+
+NVIDIA=https://developer.download.nvidia.com/compute/cuda/repos
+AMD=https://repo.radeon.com
+
+say() { echo "osc-gpu: $*"; }
+
+# Do one thing.  If it fails, keep its name and its last words, and give up.
+step() {
+    local what=$1
+    shift
+    say "$what"
+    if ! "$@" > "$STATE/output" 2>&1; then
+        cat "$STATE/output"
+        echo "$what: $(grep -v '^ *$' "$STATE/output" | tail -n 1)" \
+            > "$STATE/error"
+        finish
+    fi
+    cat "$STATE/output"
+}
+
+finish() {
+    rm -f "$STATE/busy" "$STATE/output"
+    say "$(cat "$STATE/error" 2> /dev/null || echo "all is done")"
+    "$ROOT/usr/local/sbin/osc-gpu-report"
+    exit 0
+}
+
+fetch() {
+    curl --fail --silent --show-error --location --retry 5 \
+        --proto '=http,https' --max-time 1800 --output "$2" -- "$1"
+}
+
+# Networks and mirrors have their moments, at first boot more than later.
+patiently() {
+    local pause
+    for pause in 10 30 60 0; do
+        "$@" && return
+        # The last of them is the answer.
+        [ "$pause" -gt 0 ] || return 1
+        sleep "${OSC_GPU_PAUSE:-$pause}"
+    done
+}
+
+is_the_system() {
+    local ID='' VERSION_ID=''
+    # shellcheck source=/dev/null
+    . "$ROOT/etc/os-release"
+    case "$ID-$VERSION_ID" in
+    "$SYSTEM" | "$SYSTEM".*) return ;;
+    esac
+    echo "this is $ID-$VERSION_ID, and the driver was chosen for $SYSTEM"
+    return 1
+}
+
+no_nouveau() {
+    mkdir -p "$ROOT/etc/modprobe.d"
+    printf 'blacklist nouveau\noptions nouveau modeset=0\n' \
+        > "$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf"
+    if [ -d "$ROOT/sys/module/nouveau" ] && ! modprobe -r nouveau; then
+        reboot_later "nouveau cannot be unloaded"
+    fi
+    new_initramfs
+}
+
+# Boot once more when the installation is done, and not a second time.
+reboot_later() {
+    echo "$1" >> "$STATE/reboot"
+}
+
+reboot_if_needed() {
+    if [ ! -s "$STATE/reboot" ] || [ -e "$STATE/rebooted" ]; then
+        return
+    fi
+    say "rebooting: $(cat "$STATE/reboot")"
+    mv "$STATE/reboot" "$STATE/rebooted"
+    touch "$STATE/installed"
+    sync
+    systemctl reboot
+    exit 0
+}
+
+# By its end, since a URL may have a query: .run, .deb or .rpm.
+from_url() {
+    local name=${URL%%[?#]*}
+    local file=$STATE/driver.${name##*.}
+    patiently fetch "$URL" "$file" || return
+    case $file in
+    *.run)
+        local options=(--silent --no-questions --dkms)
+        [ "$DRIVER" != nvidia-open ] || options+=(-m=kernel-open)
+        sh "$file" "${options[@]}" || return
+        ;;
+    *) install_file "$file" || return ;;
+    esac
+    rm -f "$file"
+}
+
+cuda() {
+    patiently install "cuda-toolkit-${CUDA//./-}"
+    echo "export PATH=/usr/local/cuda/bin:\$PATH" \
+        > "$ROOT/etc/profile.d/osc-gpu-cuda.sh"
+}
+
+# The module has to be the one of the version that was asked for.
+load() {
+    local module=$1
+    if ! modprobe "$module"; then
+        [ -e "$STATE/rebooted" ] && return 1
+        if [ -n "$(find "$ROOT"/lib/modules -name "$module.ko*" -print \
+            -quit 2> /dev/null)" ]; then
+            reboot_later "$module cannot be loaded by this kernel"
+            return
+        fi
+        return 1
+    fi
+}
+
+is_the_version() {
+    local found
+    [ -n "$VERSION" ] && [ "$DRIVER" != amdgpu ] || return 0
+    found=$(modinfo -F version nvidia) || return
+    case "$found" in
+    "$VERSION" | "$VERSION".*) return ;;
+    esac
+    echo "driver $found is installed, and $VERSION was asked for"
+    return 1
+}
+
+# Secure Boot takes no module that this machine has built by itself.
+explain_secure_boot() {
+    if modprobe "$1" 2>&1 | grep -qi 'key was rejected\|required key'; then
+        echo "Secure Boot is on and refuses the driver: it is not signed by \
+a key of this machine"
+    else
+        modprobe "$1"
+    fi
+    return 1
+}
+
+install_all() {
+    step "is this $SYSTEM" is_the_system
+    step "kernel headers and compiler" kernel_tools
+    if [ "$DRIVER" = amdgpu ]; then
+        step "AMD's repository" amd_repository
+        step "driver amdgpu" amd_driver
+        return
+    fi
+    step "nouveau off" no_nouveau
+    if [ -n "$CUDA" ] || [ -z "$URL" ]; then
+        step "NVIDIA's repository" nvidia_repository
+    fi
+    if [ -n "$URL" ]; then
+        step "driver from the URL" from_url
+    else
+        step "driver $DRIVER" nvidia_driver
+    fi
+    [ -z "$CUDA" ] || step "CUDA $CUDA" cuda
+}
+
+start_driver() {
+    local module=nvidia
+    [ "$DRIVER" != amdgpu ] || module=amdgpu
+    if ! load "$module" > "$STATE/output" 2>&1; then
+        step "module $module" explain_secure_boot "$module"
+    fi
+    reboot_if_needed
+    [ "$module" != nvidia ] || modprobe nvidia-uvm
+    step "version of the driver" is_the_version
+    if [ -e "$ROOT/etc/nvidia/gridd.conf" ] && [ "$module" = nvidia ]; then
+        step "licence" license
+    fi
+}
+
+# It asks for the licence when it starts, and needs some seconds for it.
+license() {
+    local tries=12
+    systemctl restart nvidia-gridd || return
+    while [ $((tries--)) -gt 0 ]; do
+        nvidia-smi -q | grep -q 'License Status *: *Licensed' && return
+        sleep "${OSC_GPU_PAUSE:-5}"
+    done
+    # The report says in which state it is.
+}
+
+main() {
+    mkdir -p "$STATE"
+    exec >> "$LOG" 2>&1
+    if [ -e "$STATE/done" ] || [ "$DRIVER" = none ]; then
+        workload_once
+        finish
+    fi
+    touch "$STATE/busy"
+    rm -f "$STATE/error"
+    [ -e "$STATE/installed" ] || install_all
+    touch "$STATE/installed"
+    start_driver
+    touch "$STATE/done"
+    workload_once
+    finish
+}
+
+workload_once() {
+    if [ -n "$WORKLOAD" ] && [ ! -e "$STATE/workload" ]; then
+        "$ROOT/usr/local/sbin/osc-gpu-workload" > "$STATE/workload.detail" 2>&1
+        case $? in
+        0) echo passed ;;
+        *) echo failed ;;
+        esac > "$STATE/workload"
+    fi
+}

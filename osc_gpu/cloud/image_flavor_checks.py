@@ -147,5 +147,5 @@ def _check_address_space(subject: Subject, flavor: flavors.Flavor) -> Found:
             "may be more than the 1 TiB that a guest addresses by default"
         )
         % {'ram': flavor.ram, 'devices': devices, 'flavor': flavor.name},
-        subject.set_property(props.MAXPHYSADDR_MODE, 'passthrough'),
+        subject.set_properties(hw_maxphysaddr_mode='passthrough'),
     )

@@ -71,7 +71,7 @@ def _unknown_value(
             "%(known)s"
         )
         % {'name': name, 'value': shown(value), 'known': _some(known)},
-        subject.set_property(name, right)
+        subject.set_properties(**{name: right})
         if right in known
         else subject.unset(name),
     )
@@ -128,8 +128,26 @@ def _wants_q35(
             "nova.conf takes pc, which has no PCIe: %(reasons)s"
         )
         % said,
-        subject.set('--machine-type', 'q35'),
+        _set_q35(subject),
     )
+
+
+def _set_q35(subject: Subject, *more: str) -> str:
+    """Return the command for q35, with what has to go with it."""
+    if subject.get(props.DISK_BUS) == 'ide':
+        firmware = {props.FIRMWARE_TYPE: 'uefi'} if more else {}
+        return subject.set_properties(
+            hw_machine_type='q35', hw_disk_bus='sata', **firmware
+        )
+    return subject.set('--machine-type', 'q35', *more)
+
+
+def _set_uefi(subject: Subject) -> str:
+    """Return the command for UEFI: on x86 with q35, as Nova recommends."""
+    machine_type = subject.get(props.MACHINE_TYPE)
+    if subject.is_x86 and not props.is_q35(machine_type):
+        return _set_q35(subject, '--firmware-type', 'uefi')
+    return subject.set('--firmware-type', 'uefi')
 
 
 def _reasons_for_q35(
@@ -181,7 +199,7 @@ def _check_buses(subject: Subject) -> Found:
                     "has sata, scsi and virtio"
                 )
                 % key,
-                subject.set_property(key, 'sata'),
+                subject.set_properties(**{key: 'sata'}),
             )
 
 
@@ -202,7 +220,7 @@ def _check_firmware(subject: Subject) -> Found:
                 "for several; uefi does, if the image has an EFI system "
                 "partition"
             ),
-            subject.set('--firmware-type', 'uefi'),
+            _set_uefi(subject),
         )
 
 
@@ -215,7 +233,7 @@ def _check_secure_boot(subject: Subject) -> Found:
                 "Secure Boot is required, and is off all the same: it needs "
                 "hw_firmware_type uefi"
             ),
-            subject.set('--firmware-type', 'uefi'),
+            _set_uefi(subject),
         )
     elif wanted in ('required', 'optional') and subject.is_uefi:
         yield from _check_signing(subject, wanted)

@@ -127,9 +127,11 @@ class Subject:
         words = ['openstack', 'gpu', 'image', 'set', *options, self.label]
         return shlex.join(words)
 
-    def set_property(self, key: str, value: str) -> str:
-        """Return the command that sets a property that no option is for."""
-        words = ['openstack', 'image', 'set', '--property', f'{key}={value}']
+    def set_properties(self, **properties: str) -> str:
+        """Return the command that sets properties that no option is for."""
+        words = ['openstack', 'image', 'set']
+        for key, value in properties.items():
+            words += ['--property', f'{key}={value}']
         return shlex.join([*words, self.label])
 
     def unset(self, key: str) -> str:

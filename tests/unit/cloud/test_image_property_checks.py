@@ -320,6 +320,29 @@ class TestFirmware(TestCase):
         self.assert_clean(rest, {'resources:VGPU': '1'})
         self.assert_clean(rest | {'hw_firmware_type': 'bios'})
 
+    def test_with_q35(self):
+        # Together, or setting one of them would be refused.
+        for more, repair in (
+            (
+                {'hw_machine_type': 'pc'},
+                'openstack gpu image set --machine-type q35 --firmware-type '
+                'uefi i1',
+            ),
+            (
+                {'hw_machine_type': 'pc', 'hw_disk_bus': 'ide'},
+                'openstack image set --property hw_machine_type=q35 '
+                '--property hw_disk_bus=sata --property '
+                'hw_firmware_type=uefi i1',
+            ),
+        ):
+            found = {f.check: f.repair for f in check(more)}
+            self.assertEqual(repair, found['firmware-type'])
+        self.assertEqual(
+            'openstack image set --property hw_machine_type=q35 --property '
+            'hw_disk_bus=sata i1',
+            found['machine-type'],
+        )
+
     def test_arm_has_no_bios(self):
         self.assert_found(
             'error',

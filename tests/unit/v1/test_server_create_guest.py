@@ -326,6 +326,12 @@ class TestVerify(TestCase):
             shown['report'],
         )
 
+    def test_the_shell_does_not_take_it_away(self):
+        self.says(test_reports.line(self.good))
+        for argv in (('--verify',), ('--verify-gpu',)):
+            self.shows(test_server.server())
+            self.assertTrue(self.table(*self.argv(*argv))['report'])
+
     def test_short(self):
         one = self.good | {'gpus': [test_reports.A100], 'pci': [{}]}
         self.says(test_reports.line(one))

@@ -15,6 +15,10 @@
 
 Two hosts take turns. After each: the host is empty, each server is there once
 with all that it asks for, nothing else is held, and nothing is locked.
+
+With --chains a drain is killed again and again, each run at its nth request
+from the first one that changes something, until a run is over before that:
+so each nth request after each change of the cloud is met.
 """
 
 import argparse
@@ -26,8 +30,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+if TYPE_CHECKING:
+    from tests.functional import killing
 
 _BIN = pathlib.Path(sys.executable).parent
 
@@ -41,6 +49,12 @@ def main() -> int:
         '--writes',
         action='store_true',
         help='count only requests that change something',
+    )
+    parser.add_argument(
+        '--chains',
+        action='store_true',
+        help='kill the runs that follow, too; numbers count from each '
+        "run's first change",
     )
     parser.add_argument('--parallel', default='3', metavar='<servers>')
     parser.add_argument('--method', metavar='<method>')
@@ -88,30 +102,74 @@ def _kill(asked: argparse.Namespace) -> int:
     numbers: Iterator[int] = itertools.count(asked.first, asked.every)
     if asked.last:
         numbers = itertools.takewhile(lambda n: n <= asked.last, numbers)
-    killed = bad = 0
+    play = _chains if asked.chains else _points
     try:
-        whens = itertools.cycle((killing.AFTER, killing.BEFORE))
-        for point in killing.points(
-            rig,
-            fleet,
-            zip(numbers, whens, strict=False),
-            *options,
-            writes_only=asked.writes,
-        ):
-            killed += point.is_killed
-            bad += bool(point.troubles)
-            print(
-                f'{point.number:4} {point.when:6} {point.seconds:6.1f} s '
-                f'{"killed" if point.is_killed else "ended "} '
-                f'{point.request}',
-                flush=True,
-            )
-            for trouble in point.troubles:
-                print(f'       ! {trouble}', flush=True)
+        killed, bad = play(asked, rig, fleet, numbers, options)
     finally:
         rig.stop()
     print(f'killed {killed} times, not whole after running again: {bad}')
     return bool(bad)
+
+
+def _points(
+    asked: argparse.Namespace,
+    rig: 'killing.Rig',
+    fleet: 'killing.Fleet',
+    numbers: Iterator[int],
+    options: list[str],
+) -> tuple[int, int]:
+    from tests.functional import killing
+
+    killed = bad = 0
+    whens = itertools.cycle((killing.AFTER, killing.BEFORE))
+    counting = killing.WRITES if asked.writes else killing.ALL
+    for point in killing.points(
+        rig,
+        fleet,
+        zip(numbers, whens, strict=False),
+        *options,
+        counting=counting,
+    ):
+        killed += point.is_killed
+        bad += bool(point.troubles)
+        print(
+            f'{point.number:4} {point.when:6} {point.seconds:6.1f} s '
+            f'{"killed" if point.is_killed else "ended "} {point.request}',
+            flush=True,
+        )
+        _say_troubles(point.troubles)
+    return killed, bad
+
+
+def _chains(
+    asked: argparse.Namespace,
+    rig: 'killing.Rig',
+    fleet: 'killing.Fleet',
+    numbers: Iterator[int],
+    options: list[str],
+) -> tuple[int, int]:
+    from tests.functional import killing
+
+    killed = bad = 0
+    for chain in killing.chains(rig, fleet, numbers, *options):
+        killed += len(chain.kills)
+        bad += bool(chain.troubles)
+        print(
+            f'{chain.number:4} killed {len(chain.kills):2} times '
+            f'{chain.seconds:6.1f} s',
+            flush=True,
+        )
+        for request in chain.kills:
+            print(f'       {request}')
+        _say_troubles(chain.troubles)
+        if not chain.kills:
+            break
+    return killed, bad
+
+
+def _say_troubles(troubles: tuple[str, ...]) -> None:
+    for trouble in troubles:
+        print(f'       ! {trouble}', flush=True)
 
 
 if __name__ == '__main__':

@@ -65,11 +65,14 @@ def choose(
     server: servers.GpuServer,
     traits: Collection[frozenset[str]],
     wanted: str = '',
+    may_return: bool = False,
 ) -> Choice:
     """Choose how to move a server.
 
     :param traits: for each PCI device that it holds, those of its provider
     :param wanted: the method that the user asks for; '' leaves the choice
+    :param may_return: no host is known that would take it, so that Nova may
+        unshelve it where it was
     """
     if wanted:
         return Choice(wanted, _("as asked"))
@@ -79,7 +82,7 @@ def choose(
         return Choice(COLD, _("does not run"))
     if _is_live(server, traits):
         return Choice(LIVE, _("its devices move while it runs"))
-    if _is_all_on_volumes(server):
+    if _is_all_on_volumes(server) and not may_return:
         return Choice(SHELVE, _("boots from a volume: no second GPU is held"))
     if server.gpu_request.classes:
         return Choice(

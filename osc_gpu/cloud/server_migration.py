@@ -63,6 +63,12 @@ class Wish:
     at_once: int = 1
 
 
+_NOWHERE = _(
+    "no host is known to have room, and Nova may unshelve it where it was: "
+    "name one with --host"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Planned:
     """A server that can be migrated, and where there is room for it."""
@@ -129,6 +135,13 @@ def plan(
         said |= {
             server_id: [why] for server_id, why in packed.unplaced.items()
         }
+        said |= {
+            look.server.id: [_NOWHERE]
+            for look in looks
+            if look.is_new
+            and wish.method == move_methods.SHELVE
+            and _may_return(world, look, wish, packed)
+        }
     refused = [
         f'{found[server_id].name}: {"; ".join(reasons)}'
         for server_id, reasons in said.items()
@@ -147,6 +160,7 @@ def plan(
             wish,
             run,
             hosts.get(_room(packed, look.server.id), ''),
+            _may_return(world, look, wish, packed),
         )
         for look in looks
     )
@@ -157,6 +171,21 @@ def _room(packed: move_packing.Packed, server_id: str) -> str:
     if server_id in packed.uncounted:
         return ''
     return packed.places.get(server_id, '')
+
+
+def _may_return(
+    world: audit_model.Snapshot,
+    look: _Look,
+    wish: Wish,
+    packed: move_packing.Packed,
+) -> bool:
+    """Tell whether no host can be named, and its own one would do for Nova."""
+    own = [h for h in world.hypervisors.values() if h.host == look.source]
+    return (
+        not wish.target
+        and not _room(packed, look.server.id)
+        and any(hypervisor.is_enabled for hypervisor in own)
+    )
 
 
 def _require_gpus(found: Collection[servers.GpuServer]) -> None:
@@ -254,12 +283,13 @@ def _planned(
     wish: Wish,
     run: str,
     room: str,
+    may_return: bool,
 ) -> Planned:
     server = look.server
     traits = move_methods.device_traits(
         look.held[server.id].held, world.providers
     )
-    choice = move_methods.choose(server, traits, wish.method)
+    choice = move_methods.choose(server, traits, wish.method, may_return)
     if look.state.stand == migration_state.SHELVED:
         choice = choice._replace(method=move_methods.SHELVE)
     # Without a host Nova may unshelve it where it was, and a host that is to

@@ -20,6 +20,7 @@ asked for are looked at.
 
 import functools
 import os
+import re
 from typing import NamedTuple
 
 from osc_gpu.data import pci_classes
@@ -73,6 +74,22 @@ def lookup(vendor_id: str, product_id: str) -> str | None:
 def is_gpu(vendor_id: str, product_id: str) -> bool:
     """Tell whether PCI ids are those of a known GPU or accelerator."""
     return find(vendor_id, product_id) is not None
+
+
+def vendors_called(word: str) -> frozenset[str]:
+    """Return the vendors that have a GPU with this word in a model's name.
+
+    The model is what stands in brackets: the ``T4`` of ``TU104GL [Tesla T4]``.
+
+    :param word: in any case
+    """
+    pattern = re.compile(rf'\[[^]]*\b{re.escape(word)}\b', re.IGNORECASE)
+    return frozenset(
+        vendor_id
+        for vendor_id in pci_classes.RULES
+        for device in _section(_own_text(), vendor_id)[1].values()
+        if pattern.search(device) and pci_classes.is_gpu(vendor_id, device)
+    )
 
 
 @functools.cache

@@ -12,6 +12,7 @@
 
 """What a guest is to do for its GPU: drivers, licences, reports."""
 
+from collections.abc import Callable
 import dataclasses
 import re
 from urllib import parse
@@ -119,11 +120,31 @@ def check_url(text: str) -> str:
     return text
 
 
-def require_sound(order: Order) -> None:
-    """Refuse what makes no sense together.
+def complete(
+    order: Order, read_system: Callable[[], systems.System | None]
+) -> Order:
+    """Return an order with the system that is in the image, if it needs it.
 
+    :param read_system: asked if the order does not say it
     :raises ValueError: with a sentence that says what would be right
     """
+    # What can be refused without asking is refused first.
+    _require_sound(order)
+    if order.driver != NONE and order.system is None:
+        order = dataclasses.replace(order, system=read_system())
+        _require_sound(order)
+        if order.system is None:
+            raise ValueError(
+                _(
+                    "which system is in the image is not known: name one "
+                    "with --guest-os, of %s"
+                )
+                % ', '.join(map(str, systems.SYSTEMS))
+            )
+    return order
+
+
+def _require_sound(order: Order) -> None:
     for is_wrong, why in (*_of_driver(order), *_of_license(order)):
         if is_wrong:
             raise ValueError(why)
@@ -138,17 +159,6 @@ def _of_driver(order: Order) -> tuple[tuple[bool, str], ...]:
                 "--driver-version, --driver-url and --cuda need a --driver "
                 "to install"
             ),
-        ),
-        (
-            installed and order.system is None,
-            _(
-                "it is not known which system is in the image, for driver "
-                "%(driver)s: say so with --guest-os, which knows %(known)s"
-            )
-            % {
-                'driver': order.driver,
-                'known': ', '.join(map(str, systems.SYSTEMS)),
-            },
         ),
         (
             order.driver == VGPU and not order.url,
@@ -172,7 +182,7 @@ def _of_driver(order: Order) -> tuple[tuple[bool, str], ...]:
                 "--driver-url has to end with %(known)s, for %(system)s"
             )
             % {
-                'system': order.system,
+                'system': order.system or _("any system"),
                 'known': ' or '.join(
                     f'.{name}' for name in _installers(order)
                 ),
@@ -182,7 +192,9 @@ def _of_driver(order: Order) -> tuple[tuple[bool, str], ...]:
 
 
 def _installers(order: Order) -> tuple[str, ...]:
-    return _INSTALLERS[order.system.family] if order.system else ()
+    if order.system is None:
+        return ('run', 'deb', 'rpm')
+    return _INSTALLERS[order.system.family]
 
 
 def _can_install(order: Order) -> bool:

@@ -156,16 +156,14 @@ def script(name: str) -> str:
     return (folder / name).read_text()
 
 
-def render(order: orders.Order, users: bytes = b'') -> bytes:
+def compose(order: orders.Order, users: bytes = b'') -> bytes:
     """Return user data for an order, and for what the user has besides.
 
     :param users: the user's own user data, of any form that cloud-init
         takes; it comes first and is not changed
-    :raises ValueError: it is more than Nova takes
     """
     from email.mime import multipart
     from email.mime import text as mime_text
-    import gzip
 
     message = multipart.MIMEMultipart(boundary=_boundary(users))
     if users:
@@ -176,27 +174,30 @@ def render(order: orders.Order, users: bytes = b'') -> bytes:
             'Content-Disposition', 'attachment', filename=part.filename
         )
         message.attach(found)
-    content = message.as_bytes()
-    if len(content) > MOST:
-        # cloud-init unpacks it, so only what people can read is lost.
-        content = gzip.compress(content, mtime=0)
-    require_small(content)
-    return content
+    return message.as_bytes()
 
 
-def require_small(content: bytes) -> None:
-    """Refuse user data that Nova would refuse.
+def pack(content: bytes) -> bytes:
+    """Return user data as Nova takes it: as it is, or else compressed.
 
-    :raises ValueError: with both sizes, in bytes
+    :raises ValueError: it is more than Nova takes even so; with both sizes,
+        in bytes
     """
-    if len(content) > MOST:
+    import gzip
+
+    if len(content) <= MOST:
+        return content
+    # cloud-init unpacks it, so only what people can read is lost.
+    packed = gzip.compress(content, mtime=0)
+    if len(packed) > MOST:
         raise ValueError(
             _(
-                "the user data has %(size)d bytes, and Nova takes at most "
-                "%(most)d"
+                "the user data has %(size)d bytes, compressed %(packed)d, and "
+                "Nova takes at most %(most)d"
             )
-            % {'size': len(content), 'most': MOST}
+            % {'size': len(content), 'packed': len(packed), 'most': MOST}
         )
+    return packed
 
 
 def _users_part(users: bytes) -> Any:

@@ -25,11 +25,13 @@ from osc_lib.cli import identity as identity_options
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import server_devices
     from osc_gpu.cloud import servers
+    from osc_gpu.guest import reports
 
 #: The fields of one server, as show and create print them.
 FIELDS = (
@@ -43,6 +45,7 @@ FIELDS = (
     'project_id',
     'devices',
     'addresses',
+    'report',
     'fault',
 )
 
@@ -74,7 +77,9 @@ class DevicesColumn(cliff_columns.FormattableColumn[Any]):
 
 
 def values(
-    server: 'servers.GpuServer', devices: 'Collection[server_devices.Device]'
+    server: 'servers.GpuServer',
+    devices: 'Collection[server_devices.Device]',
+    report: 'reports.Report | None' = None,
 ) -> tuple[Any, ...]:
     """Return the values of ``FIELDS``."""
     return (
@@ -90,6 +95,7 @@ def values(
         format_columns.DictListColumn(
             {name: list(found) for name, found in server.addresses.items()}
         ),
+        guest_reports.summary(report, server.gpu_request.count),
         server.fault,
     )
 
@@ -186,7 +192,9 @@ class ShowServer(command.ShowOne):
 
 The field devices is what Placement says that the server holds, host, address,
 resource class and amount; it is empty without the right to ask Placement
-(admin), and for PCI devices that Nova does not report to Placement.""")
+(admin), and for PCI devices that Nova does not report to Placement. The field
+report is what the guest last said of its GPUs on its console, if it was made
+to; "openstack gpu server verify" shows all of it.""")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -208,4 +216,5 @@ resource class and amount; it is empty without the right to ask Placement
         server = servers.find_server(self.connection, parsed_args.server, also)
         servers.warn_of_unknown([server])
         devices = server_devices.read(self.connection, server, also)
-        return FIELDS, values(server, devices)
+        report = guest_reports.read(self.connection, server.id)
+        return FIELDS, values(server, devices, report)

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Collection
 from collections.abc import Sequence
 import logging
+import time
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ from osc_lib import exceptions
 from osc_gpu.cloud import errors
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import floating_ip_options
+from osc_gpu.v1 import guest_options
+from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 from osc_gpu.v1 import server as server_commands
 
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
     from osc_gpu.cloud import servers
 
     _Launched = tuple[
-        dict[str, Any], servers.GpuServer, Collection[server_devices.Device]
+        dict[str, Any],
+        Sequence[servers.GpuServer],
+        Collection[server_devices.Device],
     ]
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +55,11 @@ Takes what "openstack server create" takes, and refuses a flavor that requests
 no GPU. The compute API microversion is negotiated: no option needs
 --os-compute-api-version, and an older one given there withholds the options
 that it does not have. Of several servers made at once, all are waited for and
-the first is shown.""")
+the first is shown.
+
+With --driver the guest installs a driver at first boot, by user data that is
+added to your own. With --verify the command waits for what the guest reports
+of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
 
     # Core requires --flavor; the definition below takes its place.
     conflict_handler = 'resolve'
@@ -84,11 +94,16 @@ the first is shown.""")
             type=options.whole_number(1),
             help=_(
                 "Seconds after which --wait gives up, leaving the server as "
-                "it is (default: %d)"
+                "it is (default: %(build)d, with --verify %(verify)d)"
             )
-            % DEFAULT_TIMEOUT,
+            % {
+                'build': DEFAULT_TIMEOUT,
+                'verify': guest_reports.DEFAULT_TIMEOUT,
+            },
         )
         options.add_resource_class_option(parser)
+        guest_options.add_options(parser)
+        _add_after_options(parser)
         return parser
 
     def take_action(
@@ -96,11 +111,7 @@ the first is shown.""")
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import launch
 
-        if parsed_args.timeout and not parsed_args.wait:
-            raise exceptions.CommandError(
-                _("--timeout %d is of no use without --wait")
-                % parsed_args.timeout
-            )
+        _check(parsed_args)
         also = list(parsed_args.resource_classes)
         if parsed_args.gpu:
             also += [name for name, _n in parsed_args.gpu.classes]
@@ -113,13 +124,66 @@ the first is shown.""")
         order = launch.Order(
             parsed_args.server_name, flavor, parsed_args.max, tuple(also)
         )
-        created, server, devices = self._launch(parsed_args, order)
+        guest = guest_options.read_order(
+            self.connection, parsed_args, order.gpu_request
+        )
+        if guest and parsed_args.print_user_data:
+            text = guest_options.to_show(guest, parsed_args.user_data)
+            return ('user_data',), (text,)
+        if not guest:
+            return self._make(parsed_args, order)
+        content = guest_options.compose(guest, parsed_args.user_data)
+        with guest_options.as_file(guest_options.pack(content)) as path:
+            parsed_args.user_data = path
+            return self._make(parsed_args, order)
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        """Print user data as it is, and all else in the format asked for."""
+        if parsed_args.print_user_data:
+            self.app.stdout.write(data[0])
+            return 0
+        status: int = super().produce_output(parsed_args, column_names, data)
+        return status
+
+    def _make(
+        self, parsed_args: argparse.Namespace, order: 'launch.Order'
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Create, wait, bind and verify, as far as that is asked for."""
+        began = time.monotonic()
+        timeout = parsed_args.timeout or (
+            guest_reports.DEFAULT_TIMEOUT
+            if parsed_args.verify
+            else DEFAULT_TIMEOUT
+        )
+        address = floating_ip_options.plan(self.connection, parsed_args)
+        created, found, devices = self._launch(parsed_args, order, timeout)
         # Nova tells the password that it made up this once.
-        made_up = None if parsed_args.password else created.get('adminPass')
-        return _shown(server, devices, made_up)
+        more = {}
+        if created.get('adminPass') and not parsed_args.password:
+            more['admin_password'] = created['adminPass']
+        if address:
+            more['floating_ip'] = floating_ip_options.give(
+                self.connection, address, found[0]
+            )
+        report = None
+        if parsed_args.verify:
+            left = max(timeout - (time.monotonic() - began), 0)
+            reports = guest_reports.watch_all(self.connection, found, left)
+            self.failure = guest_reports.failure(reports)
+            report = reports[0][1]
+        shown = server_commands.values(found[0], devices, report)
+        return (*server_commands.FIELDS, *more), (*shown, *more.values())
 
     def _launch(
-        self, parsed_args: argparse.Namespace, order: 'launch.Order'
+        self,
+        parsed_args: argparse.Namespace,
+        order: 'launch.Order',
+        timeout: float,
     ) -> '_Launched':
         """Create the servers and look at them; an interrupt says how far."""
         from osc_gpu.cloud import interrupts
@@ -130,7 +194,12 @@ the first is shown.""")
         with interrupts.as_ctrl_c():
             try:
                 created = self._create(parsed_args, order.flavor.id)
-                found = self._look(parsed_args, order, created['id'], earlier)
+                found = self._look(
+                    _waits(parsed_args) and timeout,
+                    order,
+                    created['id'],
+                    earlier,
+                )
                 _say_others(found)
                 devices = self._devices(found[0], order.also)
             except KeyboardInterrupt as exc:
@@ -144,7 +213,7 @@ the first is shown.""")
                     )
                     % order.name
                 ) from exc
-        return created, found[0], devices
+        return created, found, devices
 
     def _create(
         self, parsed_args: argparse.Namespace, flavor_id: str
@@ -159,21 +228,20 @@ the first is shown.""")
 
     def _look(
         self,
-        parsed_args: argparse.Namespace,
+        timeout: float,
         order: 'launch.Order',
         server_id: str,
         earlier: Collection[str],
     ) -> 'Sequence[servers.GpuServer]':
-        """Read the new servers, once they are built if that is wanted."""
+        """Read the new servers, once they are built; at once without time."""
         from osc_gpu.cloud import launch
 
         def read() -> 'Sequence[servers.GpuServer]':
             return launch.read_new(self.connection, order, server_id, earlier)
 
         try:
-            if not parsed_args.wait:
+            if not timeout:
                 return read()
-            timeout = parsed_args.timeout or DEFAULT_TIMEOUT
             found = launch.wait(read, timeout)
             launch.require_built(self.connection, found, order, timeout)
             return found
@@ -200,16 +268,47 @@ the first is shown.""")
         return server_devices.read(self.connection, server, also)
 
 
-def _shown(
-    server: 'servers.GpuServer',
-    devices: 'Collection[server_devices.Device]',
-    password: str | None,
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    fields: tuple[str, ...] = server_commands.FIELDS
-    values = server_commands.values(server, devices)
-    if password:
-        return (*fields, 'admin_password'), (*values, password)
-    return fields, values
+def _add_after_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is done with a server once it is built."""
+    floating_ip_options.add_options(parser)
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help=_(
+            "Wait for what the guest reports of its GPUs, and fail if it is "
+            "less than the flavor requests or than was asked for; implies "
+            "--wait"
+        ),
+    )
+    parser.add_argument(
+        '--print-user-data',
+        action='store_true',
+        help=_(
+            "Print the user data that would be sent, without the licence "
+            "token, and make nothing"
+        ),
+    )
+
+
+def _check(parsed_args: argparse.Namespace) -> None:
+    """Refuse options that are of no use together."""
+    if parsed_args.timeout and not _waits(parsed_args):
+        raise exceptions.CommandError(
+            _("--timeout %d is of no use without --wait") % parsed_args.timeout
+        )
+    if parsed_args.max > 1 and floating_ip_options.is_asked_for(parsed_args):
+        raise exceptions.CommandError(
+            _("a floating IP is for one server: omit --max %d")
+            % parsed_args.max
+        )
+
+
+def _waits(parsed_args: argparse.Namespace) -> bool:
+    return bool(
+        parsed_args.wait
+        or parsed_args.verify
+        or floating_ip_options.is_asked_for(parsed_args)
+    )
 
 
 def _named(order: 'launch.Order', server_id: str) -> str:

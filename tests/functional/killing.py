@@ -47,6 +47,13 @@ LEFT, RIGHT = 'left', 'right'
 #: answered yet, or when it has answered.
 BEFORE, AFTER = 'before', 'after'
 
+#: Which requests count until the one to be killed at: all of them, those that
+#: change something, or all from the first of those on.
+ALL, WRITES, SINCE = 'all', 'writes', 'since'
+
+#: Times that one drain is killed, at most; each has changed something.
+MOST_KILLS = 80
+
 _WAIT = ('--wait', str(base.PERIOD))
 
 #: Seconds that a whole drain may take.
@@ -126,7 +133,7 @@ class Rig:
         self._asked: list[str] = []
         self._at = 0
         self._counted = 0
-        self._writes_only = False
+        self._counting = ALL
         #: the thread that serves the request to be killed at
         self._chosen = 0
         self._when = AFTER
@@ -155,7 +162,7 @@ class Rig:
         with self._lock:
             if when == BEFORE:
                 self._asked.append(request)
-                if not (self._writes_only and request.startswith('GET ')):
+                if self._counts(request):
                     self._counted += 1
                     if self._counted == self._at:
                         self._chosen = threading.get_ident()
@@ -168,21 +175,28 @@ class Rig:
                 self._process.send_signal(signal.SIGKILL)
                 self._process.wait()
 
+    def _counts(self, request: str) -> bool:
+        if request.startswith('GET '):
+            return self._counting == ALL or (
+                self._counting == SINCE and self._counted > 0
+            )
+        return True
+
     def run(
         self,
         *argv: str,
         at: int = 0,
         when: str = AFTER,
-        writes_only: bool = False,
+        counting: str = ALL,
     ) -> Killed:
         """Run ``openstack <argv>``; kill it at a request, if that is given.
 
-        :param writes_only: only those that change something are counted
+        :param counting: ALL, WRITES or SINCE
         """
         with self._lock:
             self._asked.clear()
             self._at, self._when = at, when
-            self._counted, self._writes_only = 0, writes_only
+            self._counted, self._counting = 0, counting
             self._chosen = 0
             process = self._process = base.begin(
                 *argv,
@@ -340,19 +354,19 @@ def points(
     fleet: Fleet,
     numbers: Iterable[tuple[int, str]],
     *options: str,
-    writes_only: bool = False,
+    counting: str = ALL,
 ) -> Iterator[Point]:
     """Kill drains at these requests until one is over before its end.
 
     :param numbers: each with BEFORE or AFTER
     :param options: more of them for ``gpu host drain``
-    :param writes_only: only requests that change something are counted
+    :param counting: ALL or WRITES
     """
     hosts = itertools.cycle((LEFT, RIGHT))
     for (number, when), host in zip(numbers, hosts, strict=False):
         began = time.monotonic()
         argv = ('gpu', 'host', 'drain', host, *_WAIT, *options)
-        first = rig.run(*argv, at=number, when=when, writes_only=writes_only)
+        first = rig.run(*argv, at=number, when=when, counting=counting)
         troubles: list[str] = []
         if first.is_killed:
             again = rig.run(*argv).result
@@ -369,6 +383,48 @@ def points(
         )
         if not first.is_killed:
             return
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A drain that was killed and run again until nothing was left to do.
+
+    :param number: each run was killed at that request, counted from its first
+        one that changes something
+    :param kills: the last request of each run that was killed
+    """
+
+    number: int
+    kills: tuple[str, ...]
+    troubles: tuple[str, ...]
+    seconds: float
+
+
+def chains(
+    rig: Rig, fleet: Fleet, numbers: Iterable[int], *options: str
+) -> Iterator[Chain]:
+    """Drain hosts with runs that are killed, each time, until one is not.
+
+    :param numbers: as in Chain; the client is killed by turns BEFORE and
+        AFTER it has the answer
+    """
+    for number, host in zip(
+        numbers, itertools.cycle((LEFT, RIGHT)), strict=False
+    ):
+        began = time.monotonic()
+        argv = ('gpu', 'host', 'drain', host, *_WAIT, *options)
+        kills: list[str] = []
+        for when in itertools.cycle((BEFORE, AFTER)):
+            run = rig.run(*argv, at=number, when=when, counting=SINCE)
+            if not run.is_killed or len(kills) == MOST_KILLS:
+                break
+            kills.append(run.requests[-1])
+        troubles = [*fleet.troubles(host), *fleet.findings(rig)]
+        if run.result.status:
+            troubles.append(f'{run.result.stdout}{run.result.stderr}')
+        rig.run('gpu', 'host', 'undrain', host)
+        seconds = time.monotonic() - began
+        yield Chain(number, tuple(kills), tuple(troubles), seconds)
 
 
 def start(case: base.TestCase, kinds: Sequence[Kind] = KINDS) -> Fleet:

@@ -80,6 +80,13 @@ class TestChoose(base.TestCase):
                     'cold', self.chosen(specs, image='', status=status)
                 )
 
+    def test_volume_that_may_come_back(self):
+        found = server(ALIAS, image='')
+        choice = move_methods.choose(found, (), may_return=True)
+        self.assertEqual('cold', choice.method)
+        choice = move_methods.choose(found, (), 'shelve', may_return=True)
+        self.assertEqual('shelve', choice.method)
+
     def test_hidden_flavor(self):
         found = servers.parse({'id': 's', 'status': 'ACTIVE', 'flavor': {}})
         self.assertEqual('live', move_methods.choose(found, ()).method)

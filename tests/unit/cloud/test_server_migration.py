@@ -182,6 +182,29 @@ class TestPlan(TestCase):
         self.assertEqual(('', ''), (planned.room, planned.order.target))
         (planned,) = self.plan(target='gpu3')
         self.assertEqual('gpu3', planned.order.target)
+        # Unshelved by Nova's choice it might be where it was.
+        self.servers[self.server]['image'] = ''
+        (planned,) = self.plan()
+        self.assertEqual(move_methods.COLD, planned.order.method)
+        self.refused('name one with --host', method=move_methods.SHELVE)
+        for wish in (
+            {'target': 'gpu3'},
+            {'target': 'gpu3', 'method': move_methods.SHELVE},
+        ):
+            (planned,) = self.plan(**wish)
+            self.assertEqual(move_methods.SHELVE, planned.order.method)
+            self.assertEqual('gpu3', planned.order.target)
+
+    def test_uncounted_on_a_disabled_host(self) -> None:
+        """Nova unshelves it anywhere but there."""
+        held = self.placement.allocations[self.server]
+        for card in [card for card in held if A100 in held[card]]:
+            del held[card]
+        self.add_cards(self.add_host('gpu9'), 2, T4)
+        self.servers[self.server]['image'] = ''
+        self.hypervisors[0]['status'] = 'disabled'
+        (planned,) = self.plan()
+        self.assertEqual(move_methods.SHELVE, planned.order.method)
 
     def test_classes_that_the_user_says_are_gpus(self) -> None:
         for host in ('gpu1', 'gpu2'):

@@ -1,0 +1,317 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Options that say what a guest is to do for its GPU."""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import logging
+import tempfile
+from typing import TYPE_CHECKING
+
+from osc_lib import exceptions
+
+from osc_gpu.i18n import _
+from osc_gpu.v1 import options
+
+if TYPE_CHECKING:
+    from openstack import connection
+
+    from osc_gpu.cloud import extra_specs
+    from osc_gpu.guest import orders
+    from osc_gpu.guest import systems
+
+_DRIVERS = ('none', 'nvidia', 'nvidia-open', 'nvidia-vgpu', 'amdgpu')
+_FEATURES = ('vgpu', 'vws', 'vcs')
+_WORKLOADS = ('smoke',)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what makes user data for the guest."""
+    # argparse makes a type of a function when it needs it, so the rules are
+    # not imported by every openstack command.
+    group = parser.add_argument_group(_("GPU in the guest"))
+    group.add_argument(
+        '--driver',
+        metavar='<driver>',
+        choices=_DRIVERS,
+        help=_(
+            "Install a driver at first boot, and report at each boot what the "
+            "guest sees: nvidia, nvidia-open (open kernel modules, from "
+            "Turing on), nvidia-vgpu (with --driver-url), amdgpu; none "
+            "installs nothing and reports"
+        ),
+    )
+    group.add_argument(
+        '--driver-version',
+        metavar='<version>',
+        type=_lazily('check_version'),
+        help=_(
+            "Version of the driver, or its beginning, such as 570 or "
+            "570.86.15; for amdgpu a release of ROCm (default: the newest in "
+            "the vendor's repository)"
+        ),
+    )
+    group.add_argument(
+        '--driver-url',
+        metavar='<url>',
+        type=_lazily('check_url'),
+        help=_(
+            "Installer of the driver, ending with .run, .deb or .rpm, on a "
+            "server that the guest can reach"
+        ),
+    )
+    group.add_argument(
+        '--cuda',
+        metavar='<version>',
+        type=_lazily('check_cuda'),
+        help=_("Install this version of the CUDA toolkit, such as 12.9"),
+    )
+    group.add_argument(
+        '--guest-os',
+        metavar='<distro-version>',
+        type=_system,
+        help=_(
+            "System in the image, such as ubuntu-24.04, debian-12 or rocky-9 "
+            "(default: as the image's properties os_distro and os_version say)"
+        ),
+    )
+    group.add_argument(
+        '--virtual-functions',
+        action='store_true',
+        help=_(
+            "The flavor's PCI aliases stand for virtual functions with vGPUs, "
+            "for --driver nvidia-vgpu"
+        ),
+    )
+    _add_license_options(group)
+    _add_report_options(group)
+
+
+def _add_license_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--license-token',
+        metavar='<file>',
+        help=_("Client configuration token of the vGPU licence service"),
+    )
+    group.add_argument(
+        '--license-feature',
+        metavar='<feature>',
+        choices=_FEATURES,
+        help=_(
+            "What to take a licence for: vgpu, vws (RTX Virtual Workstation) "
+            "or vcs (Virtual Compute Server) (default: vgpu)"
+        ),
+    )
+
+
+def _add_report_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--workload',
+        metavar='<workload>',
+        choices=_WORKLOADS,
+        help=_(
+            "Let the GPUs work once at first boot, and report the result: "
+            "smoke, a small CUDA program, or the driver's own list of GPUs "
+            "where no compiler is"
+        ),
+    )
+    group.add_argument(
+        '--report-url',
+        metavar='<url>',
+        type=_lazily('check_url'),
+        help=_("Send each report there too, as JSON by POST"),
+    )
+
+
+def _lazily(name: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        from osc_gpu.guest import orders
+
+        found: str = getattr(orders, name)(text)
+        return found
+
+    return options.checked(check)
+
+
+def _system(text: str) -> 'systems.System':
+    from osc_gpu.guest import systems
+
+    return options.checked(systems.parse)(text)
+
+
+_ORDERING = (
+    'driver',
+    'driver_version',
+    'driver_url',
+    'cuda',
+    'license_token',
+    'license_feature',
+    'workload',
+    'report_url',
+    'verify',
+    'print_user_data',
+)
+
+
+def read_order(
+    conn: 'connection.Connection',
+    parsed_args: argparse.Namespace,
+    request: 'extra_specs.GpuRequest',
+) -> 'orders.Order | None':
+    """Return what is asked of the guest, or None if nothing is.
+
+    One or two requests for the image, if its system has to be known.
+
+    :raises osc_lib.exceptions.CommandError: it makes no sense together, or
+        for the GPUs that are requested
+    """
+    from osc_gpu.cloud import guest_drivers
+    from osc_gpu.guest import orders
+
+    if not any(getattr(parsed_args, name, None) for name in _ORDERING):
+        return None
+    order = orders.Order(
+        parsed_args.driver or orders.NONE,
+        version=parsed_args.driver_version or '',
+        url=parsed_args.driver_url or '',
+        cuda=parsed_args.cuda or '',
+        token=_read_token(parsed_args.license_token),
+        feature=parsed_args.license_feature or '',
+        workload=parsed_args.workload or '',
+        report_url=parsed_args.report_url or '',
+        system=parsed_args.guest_os,
+    )
+    why = guest_drivers.misfit(
+        request,
+        order.driver,
+        order.vendor_id,
+        order.driver == orders.VGPU,
+        parsed_args.virtual_functions,
+    )
+    if why:
+        raise exceptions.CommandError(f'--driver: {why}')
+    try:
+        return orders.complete(order, lambda: _system_of(conn, parsed_args))
+    except ValueError as exc:
+        raise exceptions.CommandError(str(exc)) from exc
+
+
+def _system_of(
+    conn: 'connection.Connection', parsed_args: argparse.Namespace
+) -> 'systems.System | None':
+    from osc_gpu.cloud import guest_images
+    from osc_gpu.guest import systems
+
+    # A volume tells nothing of what is in it.
+    if not parsed_args.image:
+        return None
+    return systems.of_image(*guest_images.read_system(conn, parsed_args.image))
+
+
+def _read_token(path: str | None) -> str:
+    from osc_gpu.guest import tokens
+
+    if path is None:
+        return ''
+    try:
+        with open(path, 'rb') as file:
+            return tokens.check(file.read(tokens.MOST + 1))
+    except OSError as exc:
+        why = exc.strerror or type(exc).__name__
+    except ValueError as exc:
+        why = str(exc)
+    raise exceptions.CommandError(
+        _("--license-token %(path)s: %(why)s") % {'path': path, 'why': why}
+    )
+
+
+def compose(order: 'orders.Order', path: str | None) -> bytes:
+    """Return user data for an order and for what is in the user's own file.
+
+    :raises osc_lib.exceptions.CommandError: the file cannot be read
+    """
+    from osc_gpu.guest import user_data
+
+    if not path:
+        return user_data.compose(order)
+    try:
+        with open(path, 'rb') as file:
+            return user_data.compose(order, file.read())
+    except OSError as exc:
+        raise exceptions.CommandError(
+            _("--user-data %(path)s: %(why)s")
+            % {'path': path, 'why': exc.strerror or type(exc).__name__}
+        ) from exc
+
+
+def to_show(order: 'orders.Order', path: str | None) -> str:
+    """Return what ``compose`` does, for people: without the token."""
+    import dataclasses
+
+    if order.token:
+        order = dataclasses.replace(order, token=_("(the licence token)"))
+    return compose(order, path).decode()
+
+
+def pack(content: bytes) -> bytes:
+    """Return user data as Nova takes it.
+
+    :raises osc_lib.exceptions.CommandError: it is too large
+    """
+    from osc_gpu.guest import user_data
+
+    try:
+        return user_data.pack(content)
+    except ValueError as exc:
+        raise exceptions.CommandError(str(exc)) from exc
+
+
+class _Veil(logging.Filter):
+    """Takes secrets out of whatever is logged, by whomever."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, '***')
+                record.msg, record.args = text, ()
+        return True
+
+
+@contextlib.contextmanager
+def as_file(content: bytes) -> Iterator[str]:
+    """Give user data the name of a file that only this process can open.
+
+    As long as that lasts it is kept out of every log, in the form in which
+    it is sent.
+    """
+    import base64
+
+    veil = _Veil((base64.b64encode(content).decode(),))
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(veil)
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.seek(0)
+            yield f'/dev/fd/{file.fileno()}'
+    finally:
+        for handler in handlers:
+            handler.removeFilter(veil)

@@ -67,13 +67,12 @@ nvidia_driver() {
 }
 
 amd_repository() {
-    local release=${VERSION:-latest} VERSION_ID=''
-    # shellcheck source=/dev/null
-    . "$ROOT/etc/os-release"
+    local release=${VERSION:-latest} minor
+    minor=$(system)
     cat > "$ROOT/etc/yum.repos.d/osc-gpu-rocm.repo" << END
 [osc-gpu-amdgpu]
 name=AMD GPU driver
-baseurl=$AMD/amdgpu/$release/el/$VERSION_ID/main/x86_64/
+baseurl=$AMD/amdgpu/$release/el/${minor##*-}/main/x86_64/
 enabled=1
 gpgcheck=1
 gpgkey=$AMD/rocm/rocm.gpg.key

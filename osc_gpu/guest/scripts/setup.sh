@@ -60,14 +60,20 @@ patiently() {
     done
 }
 
-is_the_system() {
-    local ID='' VERSION_ID=''
+# In a shell of its own: os-release has a VERSION too.
+system() (
     # shellcheck source=/dev/null
     . "$ROOT/etc/os-release"
-    case "$ID-$VERSION_ID" in
+    echo "${ID:-}-${VERSION_ID:-}"
+)
+
+is_the_system() {
+    local found
+    found=$(system)
+    case $found in
     "$SYSTEM" | "$SYSTEM".*) return ;;
     esac
-    echo "this is $ID-$VERSION_ID, and the driver was chosen for $SYSTEM"
+    echo "this is $found, and the driver was chosen for $SYSTEM"
     return 1
 }
 

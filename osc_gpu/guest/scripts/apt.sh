@@ -45,14 +45,16 @@ nvidia_repository() {
 }
 
 nvidia_driver() {
+    # apt finds none of a version if only one of them may be of another.
+    local all='*nvidia* *nvctrl* cuda-drivers* libcuda* libnv*'
     if [ -n "$VERSION" ]; then
         mkdir -p "$ROOT/etc/apt/preferences.d"
         cat > "$ROOT/etc/apt/preferences.d/osc-gpu-driver" << END
-Package: *nvidia* cuda-drivers* libcuda* libxnvctrl*
+Package: $all
 Pin: version $VERSION.*
 Pin-Priority: 1001
 
-Package: *nvidia* cuda-drivers* libcuda* libxnvctrl*
+Package: $all
 Pin: version $VERSION-*
 Pin-Priority: 1001
 END

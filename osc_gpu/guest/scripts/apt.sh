@@ -5,7 +5,8 @@ apt() {
     apt-get -qq -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 "$@"
 }
 
-refresh() { patiently apt update; }
+# Without the option it is content with a mirror that it cannot reach.
+refresh() { patiently apt -o APT::Update::Error-Mode=any update; }
 
 install() { apt install --yes --no-install-recommends "$@"; }
 
@@ -41,7 +42,8 @@ nvidia_repository() {
     # The package brings the repository and the key that it is signed with.
     patiently fetch "$NVIDIA/$NVIDIA_FOLDER/$cpu/cuda-keyring_1.1-1_all.deb" \
         "$STATE/keyring.deb" || return
-    dpkg -i "$STATE/keyring.deb" && refresh
+    # apt-get, unlike dpkg, waits for the others that install something.
+    install_file "$STATE/keyring.deb" && refresh
 }
 
 nvidia_driver() {

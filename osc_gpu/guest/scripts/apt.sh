@@ -12,6 +12,13 @@ install() { apt install --yes --no-install-recommends "$@"; }
 
 install_file() { install "$1"; }
 
+# With what they recommend, as NVIDIA and AMD have them installed.  To build
+# a module takes minutes, and fails again where it has failed.
+install_driver() {
+    patiently apt install --yes --download-only "$@" &&
+        apt install --yes "$@"
+}
+
 new_initramfs() { update-initramfs -u; }
 
 kernel_tools() {
@@ -62,8 +69,8 @@ Pin-Priority: 1001
 END
     fi
     case $DRIVER in
-    nvidia) patiently install cuda-drivers ;;
-    *) patiently install nvidia-open ;;
+    nvidia) install_driver cuda-drivers ;;
+    *) install_driver nvidia-open ;;
     esac
 }
 
@@ -80,5 +87,5 @@ END
 
 # A cloud's kernel may lack the module, so it is built.
 amd_driver() {
-    patiently install amdgpu-dkms rocm-smi-lib rocminfo
+    install_driver amdgpu-dkms rocm-smi-lib rocminfo
 }

@@ -5,6 +5,9 @@ install() { dnf --assumeyes --quiet install "$@"; }
 
 install_file() { install "$1"; }
 
+# To build a module takes minutes, and fails again where it has failed.
+install_driver() { patiently install --downloadonly "$@" && install "$@"; }
+
 new_initramfs() { dracut --force; }
 
 kernel_tools() {
@@ -63,7 +66,7 @@ nvidia_driver() {
         dnf versionlock add "*nvidia*$VERSION*" "cuda-drivers-$VERSION*" ||
             return
     fi
-    patiently install "$package"
+    install_driver "$package"
 }
 
 amd_repository() {
@@ -88,5 +91,5 @@ END
 
 # A cloud's kernel may lack the module, so it is built.
 amd_driver() {
-    patiently install amdgpu-dkms rocm-smi-lib rocminfo
+    install_driver amdgpu-dkms rocm-smi-lib rocminfo
 }

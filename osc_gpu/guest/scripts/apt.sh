@@ -75,17 +75,24 @@ END
 }
 
 amd_repository() {
-    local key=$ROOT/etc/apt/keyrings/osc-gpu-rocm.asc release=${VERSION:-latest}
-    mkdir -p "$ROOT/etc/apt/keyrings" "$ROOT/etc/apt/sources.list.d"
+    local key=$ROOT/etc/apt/keyrings/osc-gpu-rocm.asc
+    mkdir -p "$ROOT"/etc/apt/{keyrings,preferences.d,sources.list.d}
     patiently fetch "$AMD/rocm/rocm.gpg.key" "$key" || return
     cat > "$ROOT/etc/apt/sources.list.d/osc-gpu-rocm.list" << END
-deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/amdgpu/$release/ubuntu $AMD_NAME main
-deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/rocm/apt/$release $AMD_NAME main
+deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/amdgpu/$(amd_driver_release)/ubuntu $AMD_NAME main
+deb [signed-by=/etc/apt/keyrings/osc-gpu-rocm.asc] $AMD/rocm/apt/${VERSION:-latest} $AMD_NAME main
 END
+    # Distributions have a rocminfo too, with a higher version.
+    printf 'Package: *\nPin: release o=repo.radeon.com\nPin-Priority: 600\n' \
+        > "$ROOT/etc/apt/preferences.d/osc-gpu-rocm"
     refresh
 }
 
 # A cloud's kernel may lack the module, so it is built.
 amd_driver() {
+    # What it rests on is in a package of its own for most of Ubuntu's kernels.
+    case $SYSTEM in
+    ubuntu-*) install "linux-modules-extra-$(uname -r)" ;;
+    esac
     install_driver amdgpu-dkms rocm-smi-lib rocminfo
 }

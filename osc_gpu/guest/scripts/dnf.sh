@@ -70,20 +70,21 @@ nvidia_driver() {
 }
 
 amd_repository() {
-    local release=${VERSION:-latest} minor
+    local minor
     minor=$(system)
     cat > "$ROOT/etc/yum.repos.d/osc-gpu-rocm.repo" << END
 [osc-gpu-amdgpu]
 name=AMD GPU driver
-baseurl=$AMD/amdgpu/$release/el/${minor##*-}/main/x86_64/
+baseurl=$AMD/amdgpu/$(amd_driver_release)/el/${minor##*-}/main/x86_64/
 enabled=1
 gpgcheck=1
 gpgkey=$AMD/rocm/rocm.gpg.key
 
 [osc-gpu-rocm]
 name=AMD ROCm
-baseurl=$AMD/rocm/$AMD_NAME/$release/main
+baseurl=$AMD/rocm/$AMD_NAME/${VERSION:-latest}/main
 enabled=1
+priority=50
 gpgcheck=1
 gpgkey=$AMD/rocm/rocm.gpg.key
 END

@@ -120,6 +120,16 @@ from_url() {
     rm -f "$file"
 }
 
+# AMD's drivers have versions of their own since ROCm 7: 30.20.1 is of 7.1.1.
+amd_driver_release() {
+    local major minor patch
+    IFS=. read -r major minor patch <<< "$VERSION"
+    case $major in
+    7) echo "30.$((10#${minor:-0} + 1))0${patch:+.$patch}" ;;
+    *) echo "${VERSION:-latest}" ;;
+    esac
+}
+
 cuda() {
     patiently install "cuda-toolkit-${CUDA//./-}"
     echo "export PATH=/usr/local/cuda/bin:\$PATH" \

@@ -8,7 +8,7 @@ install_file() { install "$1"; }
 # To build a module takes minutes, and fails again where it has failed.
 install_driver() { patiently install --downloadonly "$@" && install "$@"; }
 
-new_initramfs() { dracut --force; }
+new_initramfs() { dracut --force --regenerate-all; }
 
 kernel_tools() {
     local release=${SYSTEM##*-} cpu
@@ -31,9 +31,10 @@ epel-release-latest-$release.noarch.rpm"
         ;;
     esac || return
     patiently install dkms gcc make pciutils curl || return
-    install "kernel-devel-$(uname -r)" "kernel-headers-$(uname -r)" && return
+    # Not kernel-headers: gcc has brought them, and may not take older ones.
+    install "kernel-devel-$(uname -r)" && return
     # Those of this kernel are gone from the mirrors: take the newest.
-    install kernel kernel-devel kernel-headers &&
+    install kernel kernel-devel &&
         reboot_later "there are no headers for kernel $(uname -r)"
 }
 

@@ -78,16 +78,17 @@ is_the_system() {
 }
 
 no_nouveau() {
-    mkdir -p "$ROOT/etc/modprobe.d"
-    printf 'blacklist nouveau\noptions nouveau modeset=0\n' \
-        > "$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf"
+    local file=$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf
+    [ ! -e "$file" ] || return 0
+    mkdir -p "${file%/*}"
     if [ -d "$ROOT/sys/module/nouveau" ] && ! modprobe -r nouveau; then
         reboot_later "nouveau cannot be unloaded"
     fi
-    new_initramfs
+    printf 'blacklist nouveau\noptions nouveau modeset=0\n' > "$file" &&
+        new_initramfs
 }
 
-# Boot once more when the installation is done, and not a second time.
+# Boot once more, at the next good moment, and not a second time.
 reboot_later() {
     echo "$1" >> "$STATE/reboot"
 }
@@ -98,7 +99,6 @@ reboot_if_needed() {
     fi
     say "rebooting: $(cat "$STATE/reboot")"
     mv "$STATE/reboot" "$STATE/rebooted"
-    touch "$STATE/installed"
     sync
     systemctl reboot
     exit 0
@@ -175,12 +175,14 @@ a key of this machine"
 install_all() {
     step "is this $SYSTEM" is_the_system
     step "kernel headers and compiler" kernel_tools
+    [ "$DRIVER" = amdgpu ] || step "nouveau off" no_nouveau
+    # Drivers are built for the kernel that runs, and not beside nouveau.
+    reboot_if_needed
     if [ "$DRIVER" = amdgpu ]; then
         step "AMD's repository" amd_repository
         step "driver amdgpu" amd_driver
         return
     fi
-    step "nouveau off" no_nouveau
     if [ -n "$CUDA" ] || [ -z "$URL" ]; then
         step "NVIDIA's repository" nvidia_repository
     fi

@@ -30,11 +30,16 @@ step() {
     say "$what"
     if ! "$@" > "$STATE/output" 2>&1; then
         cat "$STATE/output"
-        echo "$what: $(grep -v '^ *$' "$STATE/output" | tail -n 1)" \
-            > "$STATE/error"
+        echo "$what: $(why_not)" > "$STATE/error"
         finish
     fi
     cat "$STATE/output"
+}
+
+# The first line that says to be an error, else the last one.
+why_not() {
+    grep -iE -m 1 '^ *(e:|error[:!]|curl:)' "$STATE/output" ||
+        grep -v '^ *$' "$STATE/output" | tail -n 1
 }
 
 finish() {

@@ -168,7 +168,9 @@ is_the_version() {
 
 # Secure Boot takes no module that this machine has built by itself.
 explain_secure_boot() {
-    if modprobe "$1" 2>&1 | grep -qi 'key was rejected\|required key'; then
+    # A locked kernel calls it a lack of permission.
+    if modprobe "$1" 2>&1 |
+        grep -qiE 'key was rejected|required key|not permitted'; then
         echo "Secure Boot is on and refuses the driver: it is not signed by \
 a key of this machine"
     else

@@ -13,7 +13,7 @@ ROOT=${OSC_GPU_ROOT:-}
 STATE=$ROOT/var/lib/osc-gpu
 LOG=$ROOT/var/log/osc-gpu-setup.log
 
-SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' WORKLOAD=''
+SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' LICENSE=false WORKLOAD=''
 NVIDIA_FOLDER='' AMD_NAME=''
 # shellcheck source=/dev/null
 . "$ROOT/etc/osc-gpu/settings" || exit 1
@@ -210,15 +210,12 @@ start_driver() {
     reboot_if_needed
     [ "$module" != nvidia ] || modprobe nvidia-uvm
     step "version of the driver" is_the_version
-    if [ -e "$ROOT/etc/nvidia/gridd.conf" ] && [ "$module" = nvidia ]; then
-        step "licence" license
-    fi
+    [ "$LICENSE" != true ] || step "licence" systemctl restart nvidia-gridd
 }
 
-# It asks for the licence when it starts, and needs some seconds for it.
-license() {
+# It is asked for when its service starts, at each boot, which takes seconds.
+await_license() {
     local tries=12
-    systemctl restart nvidia-gridd || return
     while [ $((tries--)) -gt 0 ]; do
         nvidia-smi -q | grep -q 'License Status *: *Licensed' && return
         sleep "${OSC_GPU_PAUSE:-5}"
@@ -229,16 +226,15 @@ license() {
 main() {
     mkdir -p "$STATE"
     exec >> "$LOG" 2>&1
-    if [ -e "$STATE/done" ] || [ "$DRIVER" = none ]; then
-        workload_once
-        finish
+    if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
+        touch "$STATE/busy"
+        rm -f "$STATE/error"
+        [ -e "$STATE/installed" ] || install_all
+        touch "$STATE/installed"
+        start_driver
+        touch "$STATE/done"
     fi
-    touch "$STATE/busy"
-    rm -f "$STATE/error"
-    [ -e "$STATE/installed" ] || install_all
-    touch "$STATE/installed"
-    start_driver
-    touch "$STATE/done"
+    [ "$LICENSE" != true ] || await_license
     workload_once
     finish
 }

@@ -9,6 +9,8 @@
 
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+# Else it may restart what has an old library open: this script too.
+export NEEDRESTART_SUSPEND=1
 ROOT=${OSC_GPU_ROOT:-}
 STATE=$ROOT/var/lib/osc-gpu
 LOG=$ROOT/var/log/osc-gpu-setup.log
@@ -223,8 +225,19 @@ await_license() {
     # The report says in which state it is.
 }
 
-main() {
+# What another server has done, whose snapshot this disk is, is not done here.
+new_instance() {
+    local id
+    id=$(cat "$ROOT/var/lib/cloud/data/instance-id" 2> /dev/null)
+    if [ "$id" != "$(cat "$STATE/instance" 2> /dev/null)" ]; then
+        rm -rf "$STATE"
+    fi
     mkdir -p "$STATE"
+    echo "$id" > "$STATE/instance"
+}
+
+main() {
+    new_instance
     exec >> "$LOG" 2>&1
     if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
         touch "$STATE/busy"

@@ -52,8 +52,11 @@ finish() {
 }
 
 fetch() {
-    curl --fail --silent --show-error --location --retry 5 \
-        --proto '=http,https' --max-time 1800 --output "$2" -- "$1"
+    # A URL may have a password in it, and arguments are for all to see.
+    local url=${1//\\/\\\\}
+    curl --fail --silent --show-error --location --globoff --retry 5 \
+        --proto '=http,https' --max-time 1800 --output "$2" --config - \
+        <<< "url = \"${url//\"/\\\"}\""
 }
 
 # Networks and mirrors have their moments, at first boot more than later.

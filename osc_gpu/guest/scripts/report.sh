@@ -71,12 +71,16 @@ nvidia_json() {
     while IFS=, read -r address name memory version mig; do
         [ -n "$memory" ] || continue
         printf '%s{"address": %s, "name": %s, "memory_mib": %s, "mig": %s}' \
-            "$first" "$(text <<< "${address# }")" "$(text <<< "${name# }")" \
+            "$first" "$(pci_address <<< "$address" | text)" \
+            "$(text <<< "${name# }")" \
             "$(number <<< "$memory")" "$(mig_mode <<< "$mig")"
         first=', '
     done
     echo ']'
 }
+
+# As the kernel writes it: the driver writes 00000000:05:00.0.
+pci_address() { tr -d ' ' | tr '[:upper:]' '[:lower:]' | sed 's/^0000//'; }
 
 # Cards that have no MIG say so in brackets.
 mig_mode() {
@@ -115,7 +119,7 @@ nvidia_query() { nvidia-smi -q 2>> "$noise"; }
 
 # The state of the licence: that of the first GPU that is not licensed.
 license() {
-    nvidia_query | sed -n 's/^ *License Status *: *//p' |
+    nvidia_query | sed -n 's/^ *License Status *: *//p' | grep -v '^N/A' |
         awk 'NR == 1 || (best ~ /^Licensed/ && $0 !~ /^Licensed/) {
                 best = $0 }
              END { print best }'

@@ -216,16 +216,21 @@ consoles() {
         tty[A-Z]* | hvc*) echo "$ROOT/dev/$name" && none=false ;;
         esac
     done
-    ! $none || echo "$ROOT/dev/console"
+    # An image may have no serial console, but Nova keeps what is sent there.
+    ! $none || printf '%s\n' "$ROOT/dev/console" "$ROOT/dev/ttyS0"
 }
 
 tell() {
-    local console
-    while read -r console; do
-        # Alone on its line, in one write: the kernel speaks there too.
-        printf '\nosc-gpu-report-begin %s osc-gpu-report-end\n' "$1" \
-            > "$console"
-    done < <(consoles)
+    local console pause
+    # Twice, as the kernel may speak in the middle of a line; the last one
+    # that is whole counts.
+    for pause in 2 0; do
+        while read -r console; do
+            printf '\nosc-gpu-report-begin %s osc-gpu-report-end\n' "$1" \
+                2> /dev/null >> "$console"
+        done < <(consoles)
+        sleep "${OSC_GPU_PAUSE:-$pause}"
+    done
     echo "$1"
     if [ -n "$REPORT_URL" ]; then
         # It may have a password in it, and arguments are for all to see.

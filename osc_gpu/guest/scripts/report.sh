@@ -203,7 +203,7 @@ line() {
         "$cuda" "$(toolkit | text)" "$gpus" "$license"
     printf '"secure_boot": %s, "workload": %s, "workload_detail": %s, ' \
         "$(secure_boot)" "$(cat "$STATE/workload" 2> /dev/null | text)" \
-        "$(cat "$STATE/workload.detail" 2> /dev/null | text)"
+        "$(tail -n 1 "$STATE/workload.detail" 2> /dev/null | text)"
     printf '"error": %s}' "$(first_error | text)"
 }
 

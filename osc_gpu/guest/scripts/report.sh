@@ -104,7 +104,8 @@ amd_json() {
 }
 
 amd_name() {
-    lspci -s "$1" 2>> "$noise" | first_line | sed 's/^[^ ]* [^:]*: //'
+    lspci -s "$1" 2>> "$noise" | first_line |
+        sed 's/^[^ ]* [^:]*: //; s/ (rev [0-9a-f]*)$//'
 }
 
 # What is installed as CUDA toolkit, else nothing.

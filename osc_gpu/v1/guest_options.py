@@ -240,7 +240,8 @@ def _read_token(path: str | None) -> str:
 def compose(order: 'orders.Order', path: str | None) -> bytes:
     """Return user data for an order and for what is in the user's own file.
 
-    :raises osc_lib.exceptions.CommandError: the file cannot be read
+    :raises osc_lib.exceptions.CommandError: the file cannot be read, or
+        cloud-init could not do what is in it
     """
     from osc_gpu.guest import user_data
 
@@ -250,10 +251,12 @@ def compose(order: 'orders.Order', path: str | None) -> bytes:
         with open(path, 'rb') as file:
             return user_data.compose(order, file.read())
     except OSError as exc:
-        raise exceptions.CommandError(
-            _("--user-data %(path)s: %(why)s")
-            % {'path': path, 'why': exc.strerror or type(exc).__name__}
-        ) from exc
+        why = exc.strerror or type(exc).__name__
+    except ValueError as exc:
+        why = str(exc)
+    raise exceptions.CommandError(
+        _("--user-data %(path)s: %(why)s") % {'path': path, 'why': why}
+    )
 
 
 def to_show(order: 'orders.Order', path: str | None) -> str:

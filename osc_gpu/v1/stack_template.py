@@ -20,13 +20,22 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import guest_options
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import stack_template
+    from osc_gpu.guest import user_data
 
 #: The options, None by default, that only one variant has a use for.
-_OF_USER = ('image', 'network', 'external_network', 'key_name', 'server_name')
+_OF_USER = (
+    'image',
+    'network',
+    'external_network',
+    'key_name',
+    'server_name',
+    *guest_options.NAMES,
+)
 _OF_ADMIN = ('project', 'user', 'vcpus', 'ram', 'disk', 'servers')
 
 
@@ -52,6 +61,7 @@ and with the one for a user, in that project, the server.""")
         )
         _add_user_options(parser)
         _add_admin_options(parser)
+        guest_options.add_options(parser)
         options.add_gpu_request_options(parser)
         return parser
 
@@ -144,9 +154,27 @@ def _server(parsed_args: argparse.Namespace) -> 'stack_template.Server':
         image=parsed_args.image,
         network=parsed_args.network,
         external_network=parsed_args.external_network,
+        parts=_parts(parsed_args),
         key_name=parsed_args.key_name,
         name=parsed_args.server_name,
     )
+
+
+def _parts(
+    parsed_args: argparse.Namespace,
+) -> 'tuple[user_data.Part, ...]':
+    """Return what the guest is to do, as parts of its user data."""
+    from osc_gpu.guest import user_data
+
+    if parsed_args.license_token:
+        raise exceptions.CommandError(
+            _(
+                "--license-token: a template is no place for a secret; launch "
+                "with: openstack gpu server create"
+            )
+        )
+    order = guest_options.order_without_cloud(parsed_args)
+    return user_data.parts(order) if order else ()
 
 
 def _tenant(parsed_args: argparse.Namespace) -> 'stack_template.Tenant':

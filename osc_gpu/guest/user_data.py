@@ -70,8 +70,9 @@ def parts(order: orders.Order) -> tuple[Part, ...]:
 
     Dumper.add_representer(str, _block)
     config = {
-        # Whatever the user's own parts have, these are added to it.
-        'merge_how': 'dict(recurse_list)+list(append)+str()',
+        # Put before what the user's own parts have: their commands may end
+        # the script that all commands are in.
+        'merge_how': 'dict(recurse_list)+list(prepend)+str()',
         'write_files': _files(order),
         'runcmd': [
             ['systemctl', 'daemon-reload'],
@@ -161,20 +162,32 @@ def compose(order: orders.Order, users: bytes = b'') -> bytes:
 
     :param users: the user's own user data, of any form that cloud-init
         takes; it comes first and is not changed
+    :raises ValueError: cloud-init would not do what is in either of them
     """
-    from email.mime import multipart
+    users = _unpack(users)
+    boundary = _boundary(users)
+    found = [_users_part(users)] if users else []
+    found += [_part(part) for part in parts(order)]
+    # By hand: the library's own messages have other line ends than they had.
+    between = f'\n--{boundary}\n'.encode()
+    return b''.join(
+        (
+            f'Content-Type: multipart/mixed; boundary="{boundary}"\n'
+            f'MIME-Version: 1.0\n'.encode(),
+            *(between + part for part in found),
+            f'\n--{boundary}--\n'.encode(),
+        )
+    )
+
+
+def _part(part: Part) -> bytes:
     from email.mime import text as mime_text
 
-    message = multipart.MIMEMultipart(boundary=_boundary(users))
-    if users:
-        message.attach(_users_part(users))
-    for part in parts(order):
-        found = mime_text.MIMEText(part.text, part.subtype, 'us-ascii')
-        found.add_header(
-            'Content-Disposition', 'attachment', filename=part.filename
-        )
-        message.attach(found)
-    return message.as_bytes()
+    found = mime_text.MIMEText(part.text, part.subtype, 'us-ascii')
+    found.add_header(
+        'Content-Disposition', 'attachment', filename=part.filename
+    )
+    return found.as_bytes()
 
 
 def pack(content: bytes) -> bytes:
@@ -200,26 +213,76 @@ def pack(content: bytes) -> bytes:
     return packed
 
 
-def _users_part(users: bytes) -> Any:
+def _unpack(users: bytes) -> bytes:
+    """Return user data that cloud-init would unpack, else the same."""
+    import gzip
+    import zlib
+
+    try:
+        return gzip.decompress(users)
+    except (OSError, EOFError, zlib.error):
+        return users
+
+
+def _users_part(users: bytes) -> bytes:
     """Return a part that cloud-init reads as it would read these alone.
 
-    It looks at the beginning of what is text/plain for what it is, unpacks
-    what is compressed, and takes a multi-part message apart
+    It takes apart what has a MIME-Version in its first 4096 bytes, and looks
+    at the beginning of what is text/plain for what it is
     (cloudinit/user_data.py).
+
+    :raises ValueError: it would not do what is in them, or in ours
     """
     from email import encoders
-    from email import message_from_bytes
+    from email import message_from_string
     from email.mime import base
 
-    if re.match(rb'(mime-version|content-type):', users, re.IGNORECASE):
-        return message_from_bytes(users)
-    is_packed = users.startswith(b'\x1f\x8b')
-    part = base.MIMEBase(*(('application', 'gzip') if is_packed
-                           else ('text', 'plain')))  # fmt: skip
+    if b'mime-version:' in users[:4096].lower():
+        try:
+            message = message_from_string(users.decode())
+        except UnicodeDecodeError as exc:
+            raise ValueError(
+                _("the user data is a MIME message, and not UTF-8: byte %d")
+                % (exc.start + 1)
+            ) from None
+        for inner in message.walk():
+            _require_lists(inner.get_payload(decode=True))
+        return users
+    _require_lists(users)
+    part = base.MIMEBase('text', 'plain')
     part.set_payload(users)
     encoders.encode_base64(part)
     part.add_header('Content-Disposition', 'attachment', filename='user-data')
-    return part
+    return part.as_bytes()
+
+
+def _require_lists(content: object) -> None:
+    """Refuse what cloud-init would not add ours to, without a word.
+
+    :raises ValueError: with the key that has something else than a list
+    """
+    import yaml
+
+    # Archives and patches begin with it too, and are no mappings.
+    if not isinstance(content, bytes) or not re.match(
+        rb'\s*#cloud-config', content
+    ):
+        return
+    try:
+        found = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError):
+        return
+    for key in ('write_files', 'runcmd'):
+        if isinstance(found, dict) and not isinstance(
+            found.get(key, []), list
+        ):
+            raise ValueError(
+                _(
+                    "%s in the user data is not a list, which cloud-init "
+                    "adds nothing to: make it one, or remove it"
+                )
+                % key
+            )
 
 
 def _boundary(users: bytes) -> str:

@@ -54,6 +54,7 @@ def up(options: argparse.Namespace) -> int:
         topology=_wanted_topology(options),
         release=options.release,
         port_base=options.port_base,
+        extras=tuple(dict.fromkeys(options.extras)),
     )
     try:
         spec = lifecycle.up(wanted, progress.Progress())
@@ -190,7 +191,7 @@ def _print_table(
 
 def env(options: argparse.Namespace) -> int:
     """Print what a shell must evaluate, or write a clouds.yaml."""
-    spec = _running(options)
+    spec = running(options)
     if options.user not in spec.users:
         raise errors.SandboxError(
             _("--user: there is no %(user)s; users are %(users)s")
@@ -218,7 +219,7 @@ def _print_proxy_exception(address: str) -> None:
             print(f'export {name}={shlex.quote(value)}')
 
 
-def _running(options: argparse.Namespace) -> specs.Spec:
+def running(options: argparse.Namespace) -> specs.Spec:
     """Return the sandbox that runs; SandboxError when none does."""
     state = specs.state_folder(options.state)
     spec = specs.read(state)
@@ -231,7 +232,7 @@ def _running(options: argparse.Namespace) -> specs.Spec:
 
 def fault_set(options: argparse.Namespace) -> int:
     """Set a fault."""
-    spec = _running(options)
+    spec = running(options)
     if options.seconds is not None and options.error != 'slow':
         raise errors.SandboxError(_("--seconds goes with --error slow only"))
     if options.host is not None:
@@ -260,7 +261,7 @@ def _check_host(spec: specs.Spec, what: str, name: str) -> None:
 
 def fault_list(options: argparse.Namespace) -> int:
     """List the faults that are set."""
-    faults = control.Control(_running(options)).faults()
+    faults = control.Control(running(options)).faults()
     if options.format == 'json':
         print(json.dumps(faults, indent=2))
     else:
@@ -281,7 +282,7 @@ def _print_faults(faults: Sequence[Mapping[str, Any]]) -> None:
 
 def fault_clear(options: argparse.Namespace) -> int:
     """Take all faults away."""
-    control.Control(_running(options)).clear_faults()
+    control.Control(running(options)).clear_faults()
     return 0
 
 
@@ -296,7 +297,7 @@ def host_start(options: argparse.Namespace) -> int:
 
 
 def _change_host(options: argparse.Namespace, action: str) -> int:
-    spec = _running(options)
+    spec = running(options)
     _check_host(spec, 'host', options.host)
     state = control.Control(spec).change_host(options.host, action)
     print(_("%(host)s is %(state)s") % {'host': options.host, 'state': state})
@@ -310,9 +311,10 @@ def install(options: argparse.Namespace) -> int:
         chosen = list(releases.RELEASES)
     report = progress.Progress()
     for release in dict.fromkeys(chosen):
-        place = releases.ensure(release, report)
-        print(
-            _("OpenStack %(release)s is in %(folder)s")
-            % {'release': release, 'folder': place.folder}
-        )
+        for extra in ('', *dict.fromkeys(options.extras)):
+            place = releases.ensure(release, report, extra)
+            print(
+                _("%(title)s is in %(folder)s")
+                % {'title': place.title, 'folder': place.folder}
+            )
     return 0

@@ -46,6 +46,16 @@ class Control:
         """Return what each host's libvirt runs, by host name."""
         return dict(self._ask('GET', '/guests'))
 
+    def server(self, name: str) -> dict[str, Any]:
+        """Return a server by name or id, with the user data of its guest."""
+        query = parse.urlencode({'name': name})
+        return dict(self._ask('GET', f'/server?{query}'))
+
+    def say(self, server: str, text: str) -> None:
+        """Append to the console of the guest of a server, named by its id."""
+        where = f'/guests/{parse.quote(server, safe="")}/console'
+        self._ask('POST', where, {'text': text})
+
     def faults(self) -> list[dict[str, Any]]:
         """Return the faults that are set."""
         return list(self._ask('GET', '/faults'))

@@ -32,6 +32,9 @@ from typing import Any
 from osc_gpu.i18n import _
 from osc_gpu.sandbox import commands
 from osc_gpu.sandbox import errors
+from osc_gpu.sandbox import guest_commands
+from osc_gpu.sandbox import guest_disk
+from osc_gpu.sandbox import guest_systems
 from osc_gpu.sandbox import releases
 from osc_gpu.sandbox import topology
 
@@ -138,6 +141,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_env(_add(nouns, 'env', commands.env, text))
     _add_faults(nouns)
     _add_hosts(nouns)
+    _add_guests(nouns)
     text = _("Install releases of OpenStack, and start nothing")
     _add_install(
         _add(nouns, 'install', commands.install, text, with_state=False)
@@ -197,6 +201,51 @@ def _add_hosts(nouns: Any) -> None:
         parser.add_argument('host', metavar='<host>', help=_("Host (name)"))
 
 
+def _add_guests(nouns: Any) -> None:
+    actions = nouns.add_parser(
+        'guest', help=_("Let the guest of a server do something")
+    ).add_subparsers(metavar='<action>', required=True)
+    text = _("Let it write to its serial console")
+    say = _add(actions, 'say', guest_commands.say, text)
+    text = _("Boot it in a folder: install drivers, report its GPUs")
+    boot = _add(actions, 'boot', guest_commands.boot, text)
+    for parser in (say, boot):
+        parser.add_argument(
+            'server', metavar='<server>', help=_("Server (name or ID)")
+        )
+    say.add_argument(
+        'text',
+        metavar='<text>',
+        nargs='?',
+        help=_("What it writes (default: standard input)"),
+    )
+    _add_boot(boot)
+
+
+def _add_boot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--os',
+        metavar='<os>',
+        choices=guest_systems.SYSTEMS,
+        help=_(
+            "System on its new disk: %(choices)s (default: that of the image "
+            "or of the user data)"
+        ),
+    )
+    parser.add_argument(
+        '--image-driver',
+        metavar='<version>',
+        help=_("Version of the NVIDIA driver on its new disk (default: none)"),
+    )
+    parser.add_argument(
+        '--spoil',
+        metavar='<what>',
+        choices=guest_disk.SPOILS,
+        action='append',
+        help=_("Spoil it: %(choices)s (repeat option for several)"),
+    )
+
+
 def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '-f',
@@ -233,9 +282,13 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         '--port-base',
         metavar='<port>',
         type=_whole(1, 65530),
-        help=_("First of seven ports in a row (default: any free ones)"),
+        help=_(
+            "First of seven ports in a row, and one more for each --with "
+            "(default: any free ones)"
+        ),
     )
     _add_placement(parser)
+    _add_with(parser)
 
 
 def _add_placement(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +307,18 @@ def _add_placement(parser: argparse.ArgumentParser) -> None:
         action='store_false',
         default=None,
         help=_("Keep PCI devices out of Placement, whatever the topology"),
+    )
+
+
+def _add_with(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--with',
+        metavar='<project>',
+        dest='extras',
+        choices=tuple(releases.EXTRAS),
+        action='append',
+        default=[],
+        help=_("What the cloud has besides: %(choices)s (default: nothing)"),
     )
 
 
@@ -323,6 +388,7 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         '--all', action='store_true', help=_("Install every release")
     )
+    _add_with(parser)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

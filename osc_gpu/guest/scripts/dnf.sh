@@ -5,7 +5,10 @@ install() { dnf --assumeyes --quiet install "$@"; }
 
 install_file() { install "$1"; }
 
-new_initramfs() { dracut --force; }
+# To build a module takes minutes, and fails again where it has failed.
+install_driver() { patiently install --downloadonly "$@" && install "$@"; }
+
+new_initramfs() { dracut --force --regenerate-all; }
 
 kernel_tools() {
     local release=${SYSTEM##*-} cpu
@@ -28,9 +31,10 @@ epel-release-latest-$release.noarch.rpm"
         ;;
     esac || return
     patiently install dkms gcc make pciutils curl || return
-    install "kernel-devel-$(uname -r)" "kernel-headers-$(uname -r)" && return
+    # Not kernel-headers: gcc has brought them, and may not take older ones.
+    install "kernel-devel-$(uname -r)" && return
     # Those of this kernel are gone from the mirrors: take the newest.
-    install kernel kernel-devel kernel-headers &&
+    install kernel kernel-devel &&
         reboot_later "there are no headers for kernel $(uname -r)"
 }
 
@@ -63,25 +67,25 @@ nvidia_driver() {
         dnf versionlock add "*nvidia*$VERSION*" "cuda-drivers-$VERSION*" ||
             return
     fi
-    patiently install "$package"
+    install_driver "$package"
 }
 
 amd_repository() {
-    local release=${VERSION:-latest} VERSION_ID=''
-    # shellcheck source=/dev/null
-    . "$ROOT/etc/os-release"
+    local minor
+    minor=$(system)
     cat > "$ROOT/etc/yum.repos.d/osc-gpu-rocm.repo" << END
 [osc-gpu-amdgpu]
 name=AMD GPU driver
-baseurl=$AMD/amdgpu/$release/el/$VERSION_ID/main/x86_64/
+baseurl=$AMD/amdgpu/$(amd_driver_release)/el/${minor##*-}/main/x86_64/
 enabled=1
 gpgcheck=1
 gpgkey=$AMD/rocm/rocm.gpg.key
 
 [osc-gpu-rocm]
 name=AMD ROCm
-baseurl=$AMD/rocm/$AMD_NAME/$release/main
+baseurl=$AMD/rocm/$AMD_NAME/${VERSION:-latest}/main
 enabled=1
+priority=50
 gpgcheck=1
 gpgkey=$AMD/rocm/rocm.gpg.key
 END
@@ -89,5 +93,5 @@ END
 
 # A cloud's kernel may lack the module, so it is built.
 amd_driver() {
-    patiently install amdgpu-dkms rocm-smi-lib rocminfo
+    install_driver amdgpu-dkms rocm-smi-lib rocminfo
 }

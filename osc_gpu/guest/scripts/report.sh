@@ -71,12 +71,16 @@ nvidia_json() {
     while IFS=, read -r address name memory version mig; do
         [ -n "$memory" ] || continue
         printf '%s{"address": %s, "name": %s, "memory_mib": %s, "mig": %s}' \
-            "$first" "$(text <<< "${address# }")" "$(text <<< "${name# }")" \
+            "$first" "$(pci_address <<< "$address" | text)" \
+            "$(text <<< "${name# }")" \
             "$(number <<< "$memory")" "$(mig_mode <<< "$mig")"
         first=', '
     done
     echo ']'
 }
+
+# As the kernel writes it: the driver writes 00000000:05:00.0.
+pci_address() { tr -d ' ' | tr '[:upper:]' '[:lower:]' | sed 's/^0000//'; }
 
 # Cards that have no MIG say so in brackets.
 mig_mode() {
@@ -100,7 +104,8 @@ amd_json() {
 }
 
 amd_name() {
-    lspci -s "$1" 2>> "$noise" | first_line | sed 's/^[^ ]* [^:]*: //'
+    lspci -s "$1" 2>> "$noise" | first_line |
+        sed 's/^[^ ]* [^:]*: //; s/ (rev [0-9a-f]*)$//'
 }
 
 # What is installed as CUDA toolkit, else nothing.
@@ -115,7 +120,7 @@ nvidia_query() { nvidia-smi -q 2>> "$noise"; }
 
 # The state of the licence: that of the first GPU that is not licensed.
 license() {
-    nvidia_query | sed -n 's/^ *License Status *: *//p' |
+    nvidia_query | sed -n 's/^ *License Status *: *//p' | grep -v '^N/A' |
         awk 'NR == 1 || (best ~ /^Licensed/ && $0 !~ /^Licensed/) {
                 best = $0 }
              END { print best }'
@@ -199,7 +204,7 @@ line() {
         "$cuda" "$(toolkit | text)" "$gpus" "$license"
     printf '"secure_boot": %s, "workload": %s, "workload_detail": %s, ' \
         "$(secure_boot)" "$(cat "$STATE/workload" 2> /dev/null | text)" \
-        "$(cat "$STATE/workload.detail" 2> /dev/null | text)"
+        "$(tail -n 1 "$STATE/workload.detail" 2> /dev/null | text)"
     printf '"error": %s}' "$(first_error | text)"
 }
 
@@ -212,22 +217,31 @@ consoles() {
         tty[A-Z]* | hvc*) echo "$ROOT/dev/$name" && none=false ;;
         esac
     done
-    ! $none || echo "$ROOT/dev/console"
+    # An image may have no serial console, but Nova keeps what is sent there.
+    ! $none || printf '%s\n' "$ROOT/dev/console" "$ROOT/dev/ttyS0"
 }
 
 tell() {
-    local console
-    while read -r console; do
-        # Alone on its line, in one write: the kernel speaks there too.
-        printf '\nosc-gpu-report-begin %s osc-gpu-report-end\n' "$1" \
-            > "$console"
-    done < <(consoles)
+    local console pause
+    # Twice, as the kernel may speak in the middle of a line; the last one
+    # that is whole counts.
+    for pause in 2 0; do
+        while read -r console; do
+            printf '\nosc-gpu-report-begin %s osc-gpu-report-end\n' "$1" \
+                2> /dev/null >> "$console"
+        done < <(consoles)
+        sleep "${OSC_GPU_PAUSE:-$pause}"
+    done
     echo "$1"
     if [ -n "$REPORT_URL" ]; then
-        curl --fail --silent --show-error --max-time 60 --retry 3 \
-            --proto '=http,https' -H 'Content-Type: application/json' \
-            --data-binary @- --output /dev/null -- "$REPORT_URL" \
-            <<< "$1" || echo "The report could not be sent" >&2
+        # It may have a password in it, and arguments are for all to see.
+        local url=${REPORT_URL//\\/\\\\}
+        echo "$1" > "$folder/line"
+        curl --fail --silent --show-error --globoff --max-time 60 --retry 3 \
+            --proto '=http,https' --header 'Content-Type: application/json' \
+            --data-binary "@$folder/line" --output /dev/null --config - \
+            <<< "url = \"${url//\"/\\\"}\"" ||
+            echo "The report could not be sent" >&2
     fi
 }
 

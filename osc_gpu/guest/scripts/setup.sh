@@ -9,11 +9,13 @@
 
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+# Else it may restart what has an old library open: this script too.
+export NEEDRESTART_SUSPEND=1
 ROOT=${OSC_GPU_ROOT:-}
 STATE=$ROOT/var/lib/osc-gpu
 LOG=$ROOT/var/log/osc-gpu-setup.log
 
-SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' WORKLOAD=''
+SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' LICENSE=false WORKLOAD=''
 NVIDIA_FOLDER='' AMD_NAME=''
 # shellcheck source=/dev/null
 . "$ROOT/etc/osc-gpu/settings" || exit 1
@@ -30,11 +32,16 @@ step() {
     say "$what"
     if ! "$@" > "$STATE/output" 2>&1; then
         cat "$STATE/output"
-        echo "$what: $(grep -v '^ *$' "$STATE/output" | tail -n 1)" \
-            > "$STATE/error"
+        echo "$what: $(why_not)" > "$STATE/error"
         finish
     fi
     cat "$STATE/output"
+}
+
+# The first line that says to be an error, else the last one.
+why_not() {
+    grep -iE -m 1 '^ *(e:|error[:!]|curl:)' "$STATE/output" ||
+        grep -v '^ *$' "$STATE/output" | tail -n 1
 }
 
 finish() {
@@ -45,8 +52,11 @@ finish() {
 }
 
 fetch() {
-    curl --fail --silent --show-error --location --retry 5 \
-        --proto '=http,https' --max-time 1800 --output "$2" -- "$1"
+    # A URL may have a password in it, and arguments are for all to see.
+    local url=${1//\\/\\\\}
+    curl --fail --silent --show-error --location --globoff --retry 5 \
+        --proto '=http,https' --max-time 1800 --output "$2" --config - \
+        <<< "url = \"${url//\"/\\\"}\""
 }
 
 # Networks and mirrors have their moments, at first boot more than later.
@@ -60,28 +70,35 @@ patiently() {
     done
 }
 
-is_the_system() {
-    local ID='' VERSION_ID=''
+# In a shell of its own: os-release has a VERSION too.
+system() (
     # shellcheck source=/dev/null
     . "$ROOT/etc/os-release"
-    case "$ID-$VERSION_ID" in
+    echo "${ID:-}-${VERSION_ID:-}"
+)
+
+is_the_system() {
+    local found
+    found=$(system)
+    case $found in
     "$SYSTEM" | "$SYSTEM".*) return ;;
     esac
-    echo "this is $ID-$VERSION_ID, and the driver was chosen for $SYSTEM"
+    echo "this is $found, and the driver was chosen for $SYSTEM"
     return 1
 }
 
 no_nouveau() {
-    mkdir -p "$ROOT/etc/modprobe.d"
-    printf 'blacklist nouveau\noptions nouveau modeset=0\n' \
-        > "$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf"
+    local file=$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf
+    [ ! -e "$file" ] || return 0
+    mkdir -p "${file%/*}"
     if [ -d "$ROOT/sys/module/nouveau" ] && ! modprobe -r nouveau; then
         reboot_later "nouveau cannot be unloaded"
     fi
-    new_initramfs
+    printf 'blacklist nouveau\noptions nouveau modeset=0\n' > "$file" &&
+        new_initramfs
 }
 
-# Boot once more when the installation is done, and not a second time.
+# Boot once more, at the next good moment, and not a second time.
 reboot_later() {
     echo "$1" >> "$STATE/reboot"
 }
@@ -92,7 +109,6 @@ reboot_if_needed() {
     fi
     say "rebooting: $(cat "$STATE/reboot")"
     mv "$STATE/reboot" "$STATE/rebooted"
-    touch "$STATE/installed"
     sync
     systemctl reboot
     exit 0
@@ -112,6 +128,16 @@ from_url() {
     *) install_file "$file" || return ;;
     esac
     rm -f "$file"
+}
+
+# AMD's drivers have versions of their own since ROCm 7: 30.20.1 is of 7.1.1.
+amd_driver_release() {
+    local major minor patch
+    IFS=. read -r major minor patch <<< "$VERSION"
+    case $major in
+    7) echo "30.$((10#${minor:-0} + 1))0${patch:+.$patch}" ;;
+    *) echo "${VERSION:-latest}" ;;
+    esac
 }
 
 cuda() {
@@ -147,7 +173,9 @@ is_the_version() {
 
 # Secure Boot takes no module that this machine has built by itself.
 explain_secure_boot() {
-    if modprobe "$1" 2>&1 | grep -qi 'key was rejected\|required key'; then
+    # A locked kernel calls it a lack of permission.
+    if modprobe "$1" 2>&1 |
+        grep -qiE 'key was rejected|required key|not permitted'; then
         echo "Secure Boot is on and refuses the driver: it is not signed by \
 a key of this machine"
     else
@@ -159,12 +187,14 @@ a key of this machine"
 install_all() {
     step "is this $SYSTEM" is_the_system
     step "kernel headers and compiler" kernel_tools
+    [ "$DRIVER" = amdgpu ] || step "nouveau off" no_nouveau
+    # Drivers are built for the kernel that runs, and not beside nouveau.
+    reboot_if_needed
     if [ "$DRIVER" = amdgpu ]; then
         step "AMD's repository" amd_repository
         step "driver amdgpu" amd_driver
         return
     fi
-    step "nouveau off" no_nouveau
     if [ -n "$CUDA" ] || [ -z "$URL" ]; then
         step "NVIDIA's repository" nvidia_repository
     fi
@@ -185,15 +215,12 @@ start_driver() {
     reboot_if_needed
     [ "$module" != nvidia ] || modprobe nvidia-uvm
     step "version of the driver" is_the_version
-    if [ -e "$ROOT/etc/nvidia/gridd.conf" ] && [ "$module" = nvidia ]; then
-        step "licence" license
-    fi
+    [ "$LICENSE" != true ] || step "licence" systemctl restart nvidia-gridd
 }
 
-# It asks for the licence when it starts, and needs some seconds for it.
-license() {
+# It is asked for when its service starts, at each boot, which takes seconds.
+await_license() {
     local tries=12
-    systemctl restart nvidia-gridd || return
     while [ $((tries--)) -gt 0 ]; do
         nvidia-smi -q | grep -q 'License Status *: *Licensed' && return
         sleep "${OSC_GPU_PAUSE:-5}"
@@ -201,19 +228,29 @@ license() {
     # The report says in which state it is.
 }
 
-main() {
-    mkdir -p "$STATE"
-    exec >> "$LOG" 2>&1
-    if [ -e "$STATE/done" ] || [ "$DRIVER" = none ]; then
-        workload_once
-        finish
+# What another server has done, whose snapshot this disk is, is not done here.
+new_instance() {
+    local id
+    id=$(cat "$ROOT/var/lib/cloud/data/instance-id" 2> /dev/null)
+    if [ "$id" != "$(cat "$STATE/instance" 2> /dev/null)" ]; then
+        rm -rf "$STATE"
     fi
-    touch "$STATE/busy"
-    rm -f "$STATE/error"
-    [ -e "$STATE/installed" ] || install_all
-    touch "$STATE/installed"
-    start_driver
-    touch "$STATE/done"
+    mkdir -p "$STATE"
+    echo "$id" > "$STATE/instance"
+}
+
+main() {
+    new_instance
+    exec >> "$LOG" 2>&1
+    if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
+        touch "$STATE/busy"
+        rm -f "$STATE/error"
+        [ -e "$STATE/installed" ] || install_all
+        touch "$STATE/installed"
+        start_driver
+        touch "$STATE/done"
+    fi
+    [ "$LICENSE" != true ] || await_license
     workload_once
     finish
 }

@@ -8,6 +8,8 @@
 set -u
 export LC_ALL=C
 ROOT=${OSC_GPU_ROOT:-}
+# Where AMD has its programs.
+PATH=$PATH:$ROOT/opt/rocm/bin
 
 compiler() {
     local nvcc=$ROOT/usr/local/cuda/bin/nvcc

@@ -20,9 +20,11 @@ import hmac
 import json
 import logging
 from typing import Any
+from urllib import parse
 
 from services import nova_computes
 from services import nova_faults
+from services import nova_guests
 
 
 LOG = logging.getLogger(__name__)
@@ -80,6 +82,16 @@ class Control:
                 return {'ready': self.ready, 'hosts': self._computes.states()}
             case ['GET', 'guests']:
                 return self._computes.guests()
+            case ['GET', 'server']:
+                # A name may have anything in it, so it is no part of a path.
+                query = parse.parse_qs(
+                    environ['QUERY_STRING'], keep_blank_values=True
+                )
+                return nova_guests.find(query['name'][0])
+            case ['POST', 'guests', server, 'console']:
+                text = str(json.loads(_body(environ))['text'])
+                nova_guests.say(server, text, self._computes.guests())
+                return None
             case ['GET', 'faults']:
                 return self._faults.list()
             case ['POST', 'faults']:

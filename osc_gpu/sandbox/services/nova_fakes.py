@@ -19,13 +19,16 @@ above them are Nova's own.
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import contextlib
 import functools
 import io
+import os
 import pathlib
 import re
 from typing import Any
 from unittest import mock
 import uuid
+from xml.sax import saxutils
 
 from services import nova_cards
 
@@ -68,6 +71,18 @@ def install() -> None:
         (host.Host, 'get_memory_mb_total', _total_memory),
         (fakelibvirt.Domain, 'migrateToURI3', _migrate),
         (fakelibvirt.Domain, 'jobStats', _job),
+        (
+            fakelibvirt.Domain,
+            'XMLDesc',
+            functools.partialmethod(_describe, fakelibvirt.Domain.XMLDesc),
+        ),
+        (
+            fakelibvirt.Domain,
+            'createWithFlags',
+            functools.partialmethod(
+                _start, fakelibvirt.Domain.createWithFlags
+            ),
+        ),
         (
             fakelibvirt.Connection,
             'defineXML',
@@ -138,6 +153,32 @@ def _mdev(connection: Any, mdev_uuid: str) -> dict[str, Any]:
                 'type': device.type_id,
             }
     return {'uuid': mdev_uuid, 'parent': None, 'type': None}
+
+
+def console(guest_uuid: str) -> pathlib.Path:
+    """Return where a guest's serial line is written to, for Nova to read."""
+    import nova.conf
+
+    folder = pathlib.Path(nova.conf.CONF.instances_path, guest_uuid)
+    return folder / 'console.log'
+
+
+def _describe(domain: Any, describe: Callable[..., str], flags: int) -> str:
+    # The one thing that Nova's fake does not take from Nova's own XML.
+    path = saxutils.quoteattr(str(console(domain.UUIDString())))
+    return describe(domain, flags).replace("path='dummy.log'", f'path={path}')
+
+
+def _start(domain: Any, start: Callable[..., None], flags: int) -> None:
+    _clear_console(domain)
+    start(domain, flags)
+
+
+def _clear_console(domain: Any) -> None:
+    # libvirt does, for each new process of a guest: Nova asks for a log that
+    # is not appended to.
+    with contextlib.suppress(FileNotFoundError):
+        os.truncate(console(domain.UUIDString()), 0)
 
 
 def _connection(driver: Any) -> Any:
@@ -223,6 +264,7 @@ def _migrate(
         destination, params['destination_xml'], running=True
     )
     destination._vms[moved.name()] = moved
+    _clear_console(domain)
     domain.destroy()
     source._vms.pop(domain.name(), None)
     domain.complete_job()

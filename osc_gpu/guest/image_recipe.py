@@ -170,14 +170,13 @@ def _notes(
 
 
 def _launch(order: orders.Order) -> str:
+    """Return the options of a server that finds its driver in the image."""
     if order.driver == orders.NONE:
         return '--driver <driver>'
+    more = ''
     if order.driver == orders.VGPU:
-        return (
-            f'--driver {order.driver} \\\n#         --driver-url <url> '
-            '--license-token <file>'
-        )
-    return '--driver none'
+        more = ' \\\n#         --driver-url <url> --license-token <file>'
+    return f'--driver {order.driver}{more}'
 
 
 def _virt_options(system: systems.System) -> str:

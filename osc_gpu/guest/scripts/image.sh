@@ -95,6 +95,12 @@ new_initramfs() {
     fi
 }
 
+# A server that is to install this driver at its first boot reads it.
+say_what_is_in_it() {
+    mkdir -p "$ROOT/etc/osc-gpu" &&
+        echo "$DRIVER $CUDA" > "$ROOT/etc/osc-gpu/image"
+}
+
 tidy() {
     if command -v apt-get; then
         apt-get clean
@@ -121,6 +127,7 @@ install_driver_and_cuda() {
         [ -z "$CUDA" ] || step "CUDA $CUDA" cuda
     fi
     step "module for the image's kernel" build_module
+    step "a note of it" say_what_is_in_it
 }
 
 step "is this $SYSTEM" is_the_system

@@ -18,9 +18,12 @@ import sys
 import tempfile
 import unittest
 
+import yaml
+
 from osc_gpu.guest import image_recipe
 from osc_gpu.guest import orders
 from osc_gpu.guest import systems
+from osc_gpu.guest import user_data
 
 KERNEL = '6.1.0-42-cloud'
 #: A URL with all that a shell could take for its own.
@@ -192,7 +195,7 @@ class TestText(unittest.TestCase):
             'bash ubuntu-24.04-gpu.sh <base image> ubuntu-24.04-gpu.qcow2',
             text,
         )
-        self.assertIn('--network <network> --driver none --verify\n', text)
+        self.assertIn('--network <network> --driver nvidia --verify\n', text)
         self.assertNotIn('selinux', text)
         text = image_recipe.text('virt-customize', order('none', 'rhel-9'))
         self.assertIn('--sm-credentials <user>:file:<file>', text)
@@ -275,6 +278,11 @@ class TestBuild(TestCase):
         for word in ('modprobe', 'systemctl'):
             self.assertNotIn(f'{word} ', log)
         self.assertFalse((self.root / 'var/lib/osc-gpu').exists())
+        note = self.root / 'etc/osc-gpu/image'
+        if driver == 'none':
+            self.assertFalse(note.exists())
+        else:
+            self.assertEqual(driver, note.read_text().strip())
 
     def test_room(self):
         for fstype, words in (
@@ -352,6 +360,56 @@ class TestBuild(TestCase):
             self.assertEqual(1, text.count('pwned)'))
             self.build(order('nvidia-vgpu', url=HOSTILE), tool)
             self.assertEqual([], list(self.folder.rglob('pwned*')))
+
+
+class TestFirstBoot(TestCase):
+    """A server from such an image installs nothing that it has."""
+
+    def boot(self, note, **more):
+        """Boot with a note in the image; return what was asked for."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.make_root('rocky-9')
+        if note:
+            (self.root / 'etc/osc-gpu').mkdir()
+            (self.root / 'etc/osc-gpu/image').write_text(note)
+        report = self.root / 'usr/local/sbin/osc-gpu-report'
+        report.parent.mkdir(parents=True)
+        report.write_text('#!/bin/bash\n')
+        report.chmod(0o755)
+        (self.root / 'var/log').mkdir()
+        one = order('nvidia-vgpu', 'rocky-9', token='t.o.p', **more)
+        (part,) = user_data.parts(one)
+        for file in yaml.safe_load(part.text)['write_files']:
+            if file['path'].endswith(('/settings', '/osc-gpu-setup')):
+                path = self.root / file['path'][1:]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(file['content'])
+        self.stand_in('nvidia-smi', text='#!/bin/bash\necho Licensed\n')
+        setup = self.root / 'usr/local/sbin/osc-gpu-setup'
+        done = self.run_bash(setup.read_text())
+        self.assertEqual(0, done.returncode, done)
+        return (self.root / 'log').read_text()
+
+    def test_driver_is_there(self):
+        log = self.boot('nvidia-vgpu \n')
+        self.assertNotIn('dnf', log)
+        self.assertNotIn('curl', log)
+        self.assertIn('modprobe nvidia\n', log)
+        # The licence came with the server.
+        self.assertIn('systemctl restart nvidia-gridd\n', log)
+        log = self.boot('nvidia-vgpu 12.9\n', cuda='12.9')
+        self.assertNotIn('dnf', log)
+
+    def test_something_else_is_there(self):
+        for note, more in (
+            ('', {}),
+            ('nvidia \n', {}),
+            ('nvidia-vgpu \n', {'cuda': '12.9'}),
+            ('nvidia-vgpu 12.8\n', {'cuda': '12.9'}),
+        ):
+            with self.subTest(note):
+                log = self.boot(note, **more)
+                self.assertIn('dnf --assumeyes --quiet install dkms', log)
 
 
 class TestTools(TestCase):

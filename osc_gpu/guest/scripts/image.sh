@@ -88,7 +88,7 @@ build_module() {
 }
 
 new_initramfs() {
-    if command -v update-initramfs; then
+    if command -v update-initramfs > /dev/null; then
         update-initramfs -u -k "$(kernel)"
     else
         dracut --force --no-hostonly --kver "$(kernel)"
@@ -102,7 +102,7 @@ say_what_is_in_it() {
 }
 
 tidy() {
-    if command -v apt-get; then
+    if command -v apt-get > /dev/null; then
         apt-get clean
         rm -rf "$ROOT"/var/lib/apt/lists/*
     else

@@ -11,7 +11,8 @@ record() {
     local words
     # What a system does by itself when it boots is no call.
     [ -z "${OSC_GPU_BOOTING:-}" ] || return
-    printf -v words ' %q' "${0##*/}" "${@//"$ROOT"/}"
+    set -- "${@//"$ROOT"/}"
+    printf -v words ' %q' "${0##*/}" "${@//"$MACHINE"/}"
     echo "${words# }" >> "$MACHINE/calls"
 }
 

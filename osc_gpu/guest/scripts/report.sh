@@ -160,8 +160,9 @@ of_nvidia() {
         : > "$found"
     fi
     gpus=$(nvidia_json < "$found")
-    driver='"nvidia"'
-    version=$(cut -d, -f4 "$found" | first_line | sed 's/^ *//' | text)
+    [ ! -e "$ROOT/sys/module/nvidia" ] || driver='"nvidia"'
+    version=$(text 2> /dev/null < "$ROOT/sys/module/nvidia/version" ||
+        echo null)
     cuda=$(nvidia-smi 2>> "$noise" |
         sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | first_line | text)
     license=$(license | text)

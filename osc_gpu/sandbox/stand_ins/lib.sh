@@ -16,7 +16,7 @@ record() {
     echo "${words# }" >> "$MACHINE/calls"
 }
 
-# Whether the guest was to be spoiled in a way: guest_machine.py has the list.
+# Whether the guest was to be spoiled in a way: guest_disk.py has the list.
 spoiled() { [ -e "$MACHINE/spoils/$1" ]; }
 
 fact() { [ ! -e "$MACHINE/$1" ] || cat "$MACHINE/$1"; }
@@ -99,7 +99,8 @@ file_package() {
 # Effects of a package, whoever installs it; status 1 if there is none such.
 package() {
     case $1 in
-    dkms | gcc | make | ca-certificates | curl) ;;
+    gcc | make | ca-certificates | curl) ;;
+    dkms) appear dkms ;;
     pciutils) appear lspci ;;
     linux-headers-generic | linux-headers-amd64 | kernel-devel)
         : > "$MACHINE/headers/$(fact newest)"

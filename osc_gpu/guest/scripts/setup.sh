@@ -141,7 +141,7 @@ amd_driver_release() {
 }
 
 cuda() {
-    patiently install "cuda-toolkit-${CUDA//./-}"
+    patiently install "cuda-toolkit-${CUDA//./-}" || return
     echo "export PATH=/usr/local/cuda/bin:\$PATH" \
         > "$ROOT/etc/profile.d/osc-gpu-cuda.sh"
 }

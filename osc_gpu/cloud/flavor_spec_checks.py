@@ -153,12 +153,20 @@ def _check_trait_groups(
             )
 
 
+def exceeds_default_addresses(flavor: flavors.Flavor, devices: int) -> bool:
+    """Tell whether RAM and GPUs may need more than QEMU's default width.
+
+    :param devices: PCI devices of the flavor's aliases
+    """
+    return bool(devices) and flavor.ram + devices * _MAPPED > _ADDRESSED
+
+
 def _check_address_space(
     flavor: flavors.Flavor, request: resource_request.Request
 ) -> Found:
     devices = sum(count for _name, count in request.aliases)
-    is_large = devices and flavor.ram + devices * _MAPPED > _ADDRESSED
-    if is_large and not flavor.extra_specs.get('hw:maxphysaddr_mode'):
+    set_already = flavor.extra_specs.get('hw:maxphysaddr_mode')
+    if exceeds_default_addresses(flavor, devices) and not set_already:
         yield warning(
             flavor,
             'maxphysaddr',

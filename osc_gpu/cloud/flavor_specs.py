@@ -39,6 +39,11 @@ _TRUE = ('1', 't', 'true', 'on', 'y', 'yes')
 Specs = Mapping[str, str]
 
 
+def is_true(value: str) -> bool:
+    """Read a boolean as Nova does (oslo_utils.strutils.bool_from_string)."""
+    return value.strip().lower() in _TRUE
+
+
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """What the GPU request options of a command line ask for.
@@ -280,9 +285,7 @@ def _agree(key: str, value: str, new: Specs) -> bool:
             {key: new[key]}
         )
     if key in HIDE_HYPERVISOR_KEYS:
-        return (value.strip().lower() in _TRUE) == (
-            new[HIDE_HYPERVISOR] == 'true'
-        )
+        return is_true(value) == (new[HIDE_HYPERVISOR] == 'true')
     return False
 
 

@@ -70,15 +70,10 @@ def _external(conn: connection.Connection, name_or_id: str) -> str:
                 'ids': ', '.join(sorted(n['id'] for n in chosen)),
             }
         )
+    names = ', '.join(sorted(n['name'] for n in found))
     raise exceptions.CommandError(
-        _("--floating-ip: '%(name)s' is no external network; there %(others)s")
-        % {
-            'name': name_or_id,
-            'others': _("are: %s")
-            % ', '.join(sorted(n['name'] for n in found))
-            if found
-            else _("is none that you can use"),
-        }
+        _("--floating-ip: no external network '%(name)s'; there are: %(all)s")
+        % {'name': name_or_id, 'all': names or _("none")}
     )
 
 

@@ -151,7 +151,8 @@ def _system(text: str) -> 'systems.System':
     return options.checked(systems.parse)(text)
 
 
-_ORDERING = (
+#: The options that ask something of a guest.
+NAMES = (
     'driver',
     'driver_version',
     'driver_url',
@@ -160,8 +161,6 @@ _ORDERING = (
     'license_feature',
     'workload',
     'report_url',
-    'verify',
-    'print_user_data',
 )
 
 
@@ -180,9 +179,40 @@ def read_order(
     from osc_gpu.cloud import guest_drivers
     from osc_gpu.guest import orders
 
-    if not any(getattr(parsed_args, name, None) for name in _ORDERING):
+    order = _order(parsed_args)
+    if order is None:
         return None
-    order = orders.Order(
+    why = guest_drivers.misfit(
+        request,
+        order.driver,
+        order.vendor_id,
+        order.driver == orders.VGPU,
+        parsed_args.virtual_functions,
+    )
+    if why:
+        raise exceptions.CommandError(f'--driver: {why}')
+    return _complete(order, lambda: _system_of(conn, parsed_args))
+
+
+def order_without_cloud(
+    parsed_args: argparse.Namespace,
+) -> 'orders.Order | None':
+    """Return what is asked of a guest of which no more is known.
+
+    :raises osc_lib.exceptions.CommandError: it makes no sense together
+    """
+    order = _order(parsed_args)
+    return order and _complete(order, lambda: None)
+
+
+def _order(parsed_args: argparse.Namespace) -> 'orders.Order | None':
+    from osc_gpu.guest import orders
+
+    # These two are of no use without a report.
+    asking = (*NAMES, 'verify', 'print_user_data')
+    if not any(getattr(parsed_args, name, None) for name in asking):
+        return None
+    return orders.Order(
         parsed_args.driver or orders.NONE,
         version=parsed_args.driver_version or '',
         url=parsed_args.driver_url or '',
@@ -193,17 +223,16 @@ def read_order(
         report_url=parsed_args.report_url or '',
         system=parsed_args.guest_os,
     )
-    why = guest_drivers.misfit(
-        request,
-        order.driver,
-        order.vendor_id,
-        order.driver == orders.VGPU,
-        parsed_args.virtual_functions,
-    )
-    if why:
-        raise exceptions.CommandError(f'--driver: {why}')
+
+
+def _complete(
+    order: 'orders.Order',
+    read_system: Callable[[], 'systems.System | None'],
+) -> 'orders.Order':
+    from osc_gpu.guest import orders
+
     try:
-        return orders.complete(order, lambda: _system_of(conn, parsed_args))
+        return orders.complete(order, read_system)
     except ValueError as exc:
         raise exceptions.CommandError(str(exc)) from exc
 
@@ -211,13 +240,18 @@ def read_order(
 def _system_of(
     conn: 'connection.Connection', parsed_args: argparse.Namespace
 ) -> 'systems.System | None':
-    from osc_gpu.cloud import guest_images
+    from osc_gpu.cloud import image_properties
+    from osc_gpu.cloud import images
     from osc_gpu.guest import systems
 
     # A volume tells nothing of what is in it.
     if not parsed_args.image:
         return None
-    return systems.of_image(*guest_images.read_system(conn, parsed_args.image))
+    image = images.find_image(conn, parsed_args.image)
+    return systems.of_image(
+        image_properties.get(image.properties, image_properties.OS_DISTRO),
+        image_properties.get(image.properties, image_properties.OS_VERSION),
+    )
 
 
 def _read_token(path: str | None) -> str:
@@ -245,11 +279,12 @@ def compose(order: 'orders.Order', path: str | None) -> bytes:
     """
     from osc_gpu.guest import user_data
 
-    if not path:
-        return user_data.compose(order)
+    users = b''
     try:
-        with open(path, 'rb') as file:
-            return user_data.compose(order, file.read())
+        if path:
+            with open(path, 'rb') as file:
+                users = file.read()
+        return user_data.compose(order, users)
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
     except ValueError as exc:
@@ -265,7 +300,7 @@ def to_show(order: 'orders.Order', path: str | None) -> str:
 
     if order.token:
         order = dataclasses.replace(order, token=_("(the licence token)"))
-    return compose(order, path).decode()
+    return compose(order, path).decode(errors='replace')
 
 
 def pack(content: bytes) -> bytes:

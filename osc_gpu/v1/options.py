@@ -75,7 +75,7 @@ def add_gpu_request_options(parser: argparse.ArgumentParser) -> None:
     """
     _add_device_options(parser)
     _add_trait_options(parser)
-    _add_guest_options(parser)
+    add_guest_options(parser)
     parser.add_argument(
         '--property',
         metavar='<key=value>',
@@ -160,7 +160,8 @@ def _add_trait_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _add_guest_options(parser: argparse.ArgumentParser) -> None:
+def add_guest_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--numa-policy`` and ``--hide-hypervisor|--show-hypervisor``."""
     parser.add_argument(
         '--numa-policy',
         metavar='<policy>',

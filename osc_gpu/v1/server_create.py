@@ -111,6 +111,10 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import launch
 
+        # The shell has an option of that name, and takes it wherever it
+        # stands.
+        if getattr(self.app.options, 'verify', None):
+            parsed_args.verify = True
         _check(parsed_args)
         also = list(parsed_args.resource_classes)
         if parsed_args.gpu:
@@ -273,11 +277,14 @@ def _add_after_options(parser: argparse.ArgumentParser) -> None:
     floating_ip_options.add_options(parser)
     parser.add_argument(
         '--verify',
+        '--verify-gpu',
         action='store_true',
         help=_(
             "Wait for what the guest reports of its GPUs, and fail if it is "
             "less than the flavor requests or than was asked for; implies "
-            "--wait"
+            "--wait. Of --verify the shell takes notice too, and verifies the "
+            "cloud's certificate, as it does by default: say --verify-gpu "
+            "where that is not wanted"
         ),
     )
     parser.add_argument(

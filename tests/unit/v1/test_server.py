@@ -10,6 +10,8 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import re
+
 import requests
 
 from tests.unit import base
@@ -366,7 +368,14 @@ class TestListServer(base.TestCase):
             self.assertLessEqual(len(line.splitlines()), 1 + ('exc' in answer))
 
 
+CONSOLE = re.compile('/servers/[^/]+/action$')
+
+
 class TestShowServer(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.cloud.post(CONSOLE, json={'output': 'Booting\n'})
+
     def test_admin(self):
         self.cloud.get(SERVER, json={'server': server()})
         add_devices(self.cloud)
@@ -390,13 +399,14 @@ class TestShowServer(base.TestCase):
                     }
                 ],
                 'addresses': {'private': ['10.0.0.5', '203.0.113.9']},
+                'report': '',
                 'fault': '',
             },
             shown,
         )
         self.assertEqual(
             'id name status flavor gpu_request gpu_count host project_id '
-            'devices addresses fault'.split(),
+            'devices addresses report fault'.split(),
             list(shown),
         )
         self.assertEqual(
@@ -404,10 +414,30 @@ class TestShowServer(base.TestCase):
                 f'GET /servers/{ID}',
                 f'GET /allocations/{ID}',
                 f'GET /resource_providers?in_tree={CARD}',
+                f'POST /servers/{ID}/action',
             ],
             self.requests,
         )
-        self.assertEqual(['2.73'], self.microversions('compute'))
+        self.assertEqual(['2.73', '2.1'], self.microversions('compute'))
+
+    def test_report(self):
+        line = (
+            'osc-gpu-report-begin {"driver": "nvidia", "driver_version": '
+            '"570.86", "pci": [{}, {}], "gpus": [{"name": "NVIDIA A100"}, '
+            '{"name": "NVIDIA A100"}]} osc-gpu-report-end'
+        )
+        self.cloud.get(SERVER, json={'server': server()})
+        add_devices(self.cloud)
+        self.cloud.post(CONSOLE, json={'output': f'x\r\n{line}\r\n'})
+        self.assertEqual(
+            '2 of 2 GPUs, NVIDIA A100, driver 570.86',
+            self.table('gpu', 'server', 'show', ID)['report'],
+        )
+        # It is one thing of many.
+        for status in (403, 404, 409, 500, 501):
+            self.cloud.post(CONSOLE, status_code=status)
+            shown = self.table('gpu', 'server', 'show', ID)
+            self.assertEqual('', shown['report'])
 
     def test_for_people(self):
         self.cloud.get(SERVER, json={'server': server()})
@@ -431,7 +461,7 @@ class TestShowServer(base.TestCase):
             ID, self.table('gpu', 'server', 'show', 'train')['id']
         )
         self.assertEqual('GET /servers/detail?name=^train$', self.requests[0])
-        self.assertEqual(3, len(self.requests))
+        self.assertEqual(4, len(self.requests))
 
     def test_by_name_in_another_project(self):
         def answer(request, context):
@@ -524,7 +554,12 @@ class TestShowServer(base.TestCase):
             (shown['gpu_request'], shown['gpu_count'], shown['devices']),
         )
         self.assertEqual(
-            [f'GET /servers/{ID}', f'GET /allocations/{ID}'], self.requests
+            [
+                f'GET /servers/{ID}',
+                f'GET /allocations/{ID}',
+                f'POST /servers/{ID}/action',
+            ],
+            self.requests,
         )
 
     def test_two_hosts(self):
@@ -553,7 +588,7 @@ class TestShowServer(base.TestCase):
             [('gpu1', '0000:20:00.0'), ('gpu2', '0000:20:00.0')],
             [(d['host'], d['address']) for d in shown['devices']],
         )
-        self.assertEqual(4, len(self.requests))
+        self.assertEqual(5, len(self.requests))
 
     def test_fault(self):
         self.cloud.get(
@@ -636,7 +671,7 @@ class TestShowServer(base.TestCase):
             ],
             self.table('gpu', 'server', 'show', ID)['devices'],
         )
-        self.assertEqual(3, len(self.requests))
+        self.assertEqual(4, len(self.requests))
 
     def test_a_class_of_its_own_that_no_alias_requests(self):
         vgpu = {'original_name': 'v', 'extra_specs': {'resources:VGPU': '1'}}
@@ -645,14 +680,20 @@ class TestShowServer(base.TestCase):
         self.assertEqual(
             [], self.table('gpu', 'server', 'show', ID)['devices']
         )
-        self.assertEqual(2, len(self.requests))
+        self.assertEqual(3, len(self.requests))
 
 
 class TestShowServerWithoutPlacement(base.TestCase):
     missing_services = frozenset({'placement'})
 
+    def setUp(self):
+        super().setUp()
+        self.cloud.post(CONSOLE, json={'output': 'Booting\n'})
+
     def test_show(self):
         self.cloud.get(SERVER, json={'server': server()})
         shown = self.table('gpu', 'server', 'show', ID)
         self.assertEqual([], shown['devices'])
-        self.assertEqual([f'GET /servers/{ID}'], self.requests)
+        self.assertEqual(
+            [f'GET /servers/{ID}', f'POST /servers/{ID}/action'], self.requests
+        )

@@ -109,7 +109,7 @@ class TestCreateServer(TestCase):
         shown = self.table(*self.argv())
         self.assertEqual(
             'id name status flavor gpu_request gpu_count host project_id '
-            'devices addresses fault'.split(),
+            'devices addresses report fault'.split(),
             list(shown),
         )
         self.assertEqual(

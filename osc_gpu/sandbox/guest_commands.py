@@ -69,7 +69,7 @@ def boot(options: argparse.Namespace) -> int:
             _("%(server)s has %(system)s on its disk already")
             % {'server': server['name'], 'system': machine.system}
         )
-    outcome = machine.boot(user_data, gpus, options.spoil or ())
+    outcome = machine.boot(user_data, gpus, options.spoil)
     asked.say(server['uuid'], outcome.console)
     _print_outcome(server, machine, outcome, len(gpus))
     return 0

@@ -5,7 +5,7 @@
 # done is written to /var/log/osc-gpu-setup.log.
 #
 # OSC_GPU_ROOT is where / is.
-# shellcheck disable=SC2329
+# shellcheck disable=SC2034,SC2329
 
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive

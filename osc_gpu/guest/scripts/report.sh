@@ -19,7 +19,7 @@ fi
 # A JSON string of the text on standard input, or null if there is none.
 text() {
     local all
-    all=$(tr '\t\n\r' '   ' | tr -d '\000-\037\177' | cut -b 1-400 |
+    all=$(tr '\000-\037\177' ' ' | cut -b 1-400 |
         iconv -c -f UTF-8 -t UTF-8 | sed 's/[\\"]/\\&/g; s/ *$//')
     if [ "$all" ]; then printf '"%s"\n' "$all"; else echo null; fi
 }

@@ -23,6 +23,9 @@ fact() { [ ! -e "$MACHINE/$1" ] || cat "$MACHINE/$1"; }
 
 say() { echo "$*" >&2; }
 
+# The lines of the GPUs that a vendor's driver gets to work.
+working() { grep " $1 " "$MACHINE/working"; }
+
 # Programs come with their packages.
 appear() {
     local name

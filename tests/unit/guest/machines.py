@@ -32,12 +32,10 @@ DEB = 'https://mirror.example/nvidia-linux-grid-550_550.144.03_amd64.deb'
 RPM = 'https://mirror.example/nvidia-linux-grid-550-550.144.03-1.x86_64.rpm'
 TOKEN = 'aGVhZA.Y2xhaW1z.c2lnbg'
 
-_CARDS = {
-    '10de': guest_hardware.Gpu('10de', '20b5', 'NVIDIA A100 80GB PCIe', 81920),
-    '1002': guest_hardware.Gpu(
-        '1002', '74a1', 'AMD Instinct MI300X', 196608, '1200'
-    ),
-}
+A100 = guest_hardware.Gpu('10de', '20b5', 'NVIDIA A100 80GB PCIe', 81920)
+MI300X = guest_hardware.Gpu(
+    '1002', '74a1', 'AMD Instinct MI300X', 196608, '1200'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,29 +65,35 @@ class Guest:
         folder: pathlib.Path,
         order: orders.Order,
         on_disk: str = '',
-        driver: str = '',
+        image_driver: str = '',
         users: bytes = b'',
     ) -> None:
         """Install it.
 
         :param on_disk: the system in its image, if not the order's
-        :param driver: the version of one that is in its image
+        :param image_driver: the version of one that is in its image
         """
         self.machine = guest_machine.Machine(folder)
         self.user_data = user_data.pack(user_data.compose(order, users))
         self.machine.install(
-            guest_systems.SYSTEMS[on_disk or str(order.system)], 'i-1', driver
+            guest_systems.SYSTEMS[on_disk or str(order.system)],
+            'i-1',
+            image_driver,
         )
-        self._gpus = [_CARDS[order.vendor_id or '10de']] * 2
+        card = MI300X if order.vendor_id == MI300X.vendor_id else A100
+        self._gpus = [card] * 2
 
     def boot(self, *spoils: str) -> Result:
         outcome = self.machine.boot(self.user_data, self._gpus, spoils)
         return Result(outcome, reports.find(outcome.console))
 
     def read(self, path: str) -> str:
-        """Return what is in a file of the guest's; '' if it is not there."""
+        """Return the text of a file of the guest's; '' if it is not there."""
+        return self.read_bytes(path).decode()
+
+    def read_bytes(self, path: str) -> bytes:
         found = self.machine.root / path
-        return found.read_text() if found.exists() else ''
+        return found.read_bytes() if found.exists() else b''
 
 
 class TestCase(unittest.TestCase):
@@ -106,7 +110,7 @@ class TestCase(unittest.TestCase):
 
         :param more: for the order, and what ``Guest`` takes
         """
-        its = ('on_disk', 'driver', 'users')
+        its = ('on_disk', 'image_driver', 'users')
         own = {key: more.pop(key) for key in its if key in more}
         order = orders.Order(driver, systems.parse(system), **more)
         return self.new(order, **own)

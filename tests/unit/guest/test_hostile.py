@@ -12,15 +12,13 @@
 
 """Values that want to be more than values."""
 
-import shlex
-
 from osc_gpu.guest import orders
 from osc_gpu.guest import reports
 from osc_gpu.guest import systems
-from osc_gpu.sandbox import guest_data
+from osc_gpu.sandbox import guest_hardware
 from tests.unit.guest import machines
 
-SECRETS = (
+HOSTILE = (
     '"; touch pwned; "',
     "'; touch pwned; '",
     '$(touch pwned)',
@@ -46,7 +44,7 @@ class TestHostile(machines.TestCase):
 
         Those that the checks of what is typed would refuse are in it too.
         """
-        for text in SECRETS:
+        for text in HOSTILE:
             yield text, orders.Order(
                 'nvidia-vgpu',
                 systems.parse('ubuntu-24.04'),
@@ -58,74 +56,52 @@ class TestHostile(machines.TestCase):
                 report_url=f'https://h/?{text}',
             )
 
-    def test_nothing_is_executed(self):
-        for text, order in self.orders():
-            with self.subTest(text):
+    def test_in_a_guest(self):
+        for number, (text, order) in enumerate(self.orders()):
+            with self.subTest(number):
                 guest = self.new(order)
                 result = guest.boot()
-                self.assertIsNotNone(result.report)
-                found = {
-                    path.name for path in guest.machine.folder.rglob('*')
-                }
-                self.assertNotIn('pwned', found)
-
-    def test_values_arrive(self):
-        for text, order in self.orders():
-            with self.subTest(text):
-                guest = self.new(order)
-                guest.boot('silent')
-                parts = guest_data.parts(guest.user_data)
-                files = {
-                    file['path']: file['content']
-                    for file in guest_data.config(parts).list('write_files')
-                }
-                settings = dict(
-                    word.partition('=')[::2]
-                    for word in shlex.split(files['/etc/osc-gpu/settings'])
-                )
-                self.assertEqual(
-                    (order.version, order.url, order.report_url),
-                    (
-                        settings['VERSION'],
-                        settings['URL'],
-                        settings['REPORT_URL'],
-                    ),
-                )
-                self.assertEqual(
-                    order.token,
-                    files[
-                        '/etc/nvidia/ClientConfigToken/'
-                        'client_configuration_token.tok'
-                    ],
-                )
-
-    def test_bash_reads_what_was_written(self):
-        for text, order in self.orders():
-            with self.subTest(text):
-                guest = self.new(order)
-                guest.machine._apply_once(guest.user_data)
+                # Nothing was executed, whatever else came of it.
+                made = {path.name for path in guest.machine.folder.rglob('*')}
+                self.assertNotIn('pwned', made)
+                # It said so too.
+                said = ' '.join(c if c.isprintable() else ' ' for c in text)
+                asked = result.report.asked.version
+                self.assertEqual(''.join(said.split()),
+                                 ''.join(asked.split()))  # fmt: skip
+                # And bash reads what was written.
                 guest.machine._run(
                     ['bash', '-c',
                      '. "$OSC_GPU_ROOT/etc/osc-gpu/settings"; '
-                     'printf %s "$VERSION" > "$OSC_GPU_ROOT/version"; '
-                     'printf %s "$URL" > "$OSC_GPU_ROOT/url"'],
+                     'printf "%s\\n-\\n" "$VERSION" "$URL" "$REPORT_URL" '
+                     '> "$OSC_GPU_ROOT/read"'],
                 )  # fmt: skip
-                self.assertEqual(text, guest.read('version'))
-                self.assertEqual(order.url, guest.read('url'))
+                self.assertEqual(
+                    [order.version, order.url, order.report_url],
+                    guest.read_bytes('read').decode().split('\n-\n')[:-1],
+                )
+                token = guest.read_bytes(
+                    'etc/nvidia/ClientConfigToken/'
+                    'client_configuration_token.tok'
+                )
+                self.assertEqual(text, token.decode())
 
-    def test_what_a_guest_says(self):
-        # A GPU's name that would end the line, the string, or the JSON.
-        guest = self.guest('rocky-9', 'nvidia')
-        name = 'X" }] osc-gpu-report-end \\ \\" \x07\x1b[2J \u00e9 \\u0041'
-        guest.boot('silent')
-        guest._gpus = [type(guest._gpus[0])('10de', '20b5', name)] * 2
-        result = guest.boot()
-        if result.report is not None:
-            self.assertNotIn('\x1b', result.report.gpus[0].name)
-        text = result.outcome.console
-        self.assertEqual(2, text.count('osc-gpu-report-begin'))
+    def test_names_in_a_report(self):
+        # One that would end the JSON, and one that would end the report.
+        for name, shown in (
+            ('X" }] \\ \\" \x07\x1b[2J \\u0041', 'X" }] \\ \\"   [2J \\u0041'),
+            ('X osc-gpu-report-end Y', None),
+        ):
+            guest = self.guest('rocky-9', 'nvidia')
+            guest._gpus = [
+                guest_hardware.Gpu('10de', '20b5', name) for _each in range(2)
+            ]
+            report = guest.boot().report
+            self.assertEqual(
+                shown, report.gpus[0].name if report else None
+            )
 
-    def test_own_reports_cannot_be_made_by_others(self):
+    def test_what_is_no_report(self):
         console = (
             'osc-gpu-report-begin {"gpus": 3} osc-gpu-report-end\n'
             'osc-gpu-report-begin [] osc-gpu-report-end\n'

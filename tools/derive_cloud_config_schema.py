@@ -46,7 +46,7 @@ def derive(schema: dict[str, Any]) -> dict[str, Any]:
     :raises KeyError: there are none for one of them
     """
     definitions = schema['$defs']
-    rules = {}
+    rules: dict[str, Any] = {}
     for reference in schema['allOf']:
         found = definitions[_name(reference)].get('properties', {})
         rules |= {key: found[key] for key in KEYS if key in found}

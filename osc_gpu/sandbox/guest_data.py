@@ -266,11 +266,11 @@ def _merge_texts(options: Options, old: str, new: Any) -> Any:
 
 def _is_to_merge(how: Collection[str], value: Any) -> bool:
     asked = {
-        list: {'recurse_list', 'recurse_array'},
-        str: {'recurse_str'},
-        dict: {'recurse_dict'},
-    }
-    return bool(asked.get(type(value), set()) & set(how))
+        'list': ('recurse_list', 'recurse_array'),
+        'str': ('recurse_str',),
+        'dict': ('recurse_dict',),
+    }.get(type(value).__name__, ())
+    return any(name in how for name in asked)
 
 
 _KINDS: tuple[tuple[type, str, Callable[[Options, Any, Any], Any]], ...] = (

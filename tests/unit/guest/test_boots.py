@@ -335,6 +335,4 @@ class TestSpoiled(TestCase):
     def test_cards_of_another_vendor(self):
         guest = self.guest('ubuntu-24.04', 'amdgpu')
         guest._gpus = [machines.A100] * 2
-        self.assertEqual(
-            ['the driver has 0 of 2 GPUs'], guest.boot().problems
-        )
+        self.assertEqual(['the driver has 0 of 2 GPUs'], guest.boot().problems)

@@ -45,15 +45,18 @@ class TestHostile(machines.TestCase):
         Those that the checks of what is typed would refuse are in it too.
         """
         for text in HOSTILE:
-            yield text, orders.Order(
-                'nvidia-vgpu',
-                systems.parse('ubuntu-24.04'),
-                version=text,
-                url=f'https://h/{text}.run',
-                cuda='12.8',
-                token=text,
-                workload='smoke',
-                report_url=f'https://h/?{text}',
+            yield (
+                text,
+                orders.Order(
+                    'nvidia-vgpu',
+                    systems.parse('ubuntu-24.04'),
+                    version=text,
+                    url=f'https://h/{text}.run',
+                    cuda='12.8',
+                    token=text,
+                    workload='smoke',
+                    report_url=f'https://h/?{text}',
+                ),
             )
 
     def test_in_a_guest(self):
@@ -97,9 +100,7 @@ class TestHostile(machines.TestCase):
                 guest_hardware.Gpu('10de', '20b5', name) for _each in range(2)
             ]
             report = guest.boot().report
-            self.assertEqual(
-                shown, report.gpus[0].name if report else None
-            )
+            self.assertEqual(shown, report.gpus[0].name if report else None)
 
     def test_what_is_no_report(self):
         console = (

@@ -1,6 +1,8 @@
 
 # Red Hat Enterprise Linux, Rocky Linux, AlmaLinux.
 
+COMPILER=gcc-c++
+
 install() { dnf --assumeyes --quiet install "$@"; }
 
 install_file() { install "$1" && dkms autoinstall; }

@@ -16,7 +16,7 @@ STATE=$ROOT/var/lib/osc-gpu
 LOG=$ROOT/var/log/osc-gpu-setup.log
 
 SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' LICENSE=false WORKLOAD=''
-NVIDIA_FOLDER='' AMD_NAME=''
+NVIDIA_FOLDER='' AMD_NAME='' COMPILER=''
 # shellcheck source=/dev/null
 . "$ROOT/etc/osc-gpu/settings" || exit 1
 
@@ -140,8 +140,9 @@ amd_driver_release() {
     esac
 }
 
+# nvcc needs the other compiler's headers, and to link.
 cuda() {
-    patiently install "cuda-toolkit-${CUDA//./-}" || return
+    patiently install "cuda-toolkit-${CUDA//./-}" "$COMPILER" || return
     echo "export PATH=/usr/local/cuda/bin:\$PATH" \
         > "$ROOT/etc/profile.d/osc-gpu-cuda.sh"
 }

@@ -103,6 +103,7 @@ file_package() {
 package() {
     case $1 in
     gcc | make | ca-certificates | curl) ;;
+    g++ | gcc-c++) : > "$MACHINE/c++" ;;
     dkms) appear dkms ;;
     pciutils) appear lspci ;;
     linux-headers-generic | linux-headers-amd64 | kernel-devel)

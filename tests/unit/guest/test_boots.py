@@ -292,6 +292,18 @@ class TestSpoiled(TestCase):
         )
         self.check('workload', AMD, 'workload smoke has not passed: ROCk')
 
+    def test_driver_of_the_image(self):
+        guest = self.guest(
+            'rocky-8', 'none', image_driver='570.86.15', workload='smoke'
+        )
+        result = guest.boot('module')
+        self.assertEqual(2, len(result.problems))
+        for problem, before in zip(
+            result.problems, ('', 'workload smoke .*: '), strict=True
+        ):
+            self.assertRegex(problem, f'^{before}NVIDIA-SMI has failed')
+        self.assertEqual('', result.report.driver)
+
     def test_silent(self):
         result = self.make('ubuntu-24.04', NVIDIA).boot('silent')
         self.assertIsNone(result.report)

@@ -19,11 +19,13 @@
 asks the pip of each Python what it would install for the sandbox's packages
 under OpenStack's upper constraints of that release, and writes the union to
 ``osc_gpu/sandbox/constraints/<release>.txt``: a closed set, each package
-pinned, with markers where the Pythons differ. Nothing is installed.
+pinned, with markers where the Pythons differ. Nothing is installed. With
+``--with heat`` it is what Heat needs beyond that, in ``<release>-heat.txt``.
 """
 
 import argparse
 import collections
+from collections.abc import Sequence
 import json
 import os
 import pathlib
@@ -42,6 +44,7 @@ SERVICES = {
     '2025.1': {
         'nova': '31.3.1',
         'cinder': '26.3.0',
+        'openstack-heat': '24.1.2',
         'keystone': '27.1.0',
         'glance': '30.2.0',
         'neutron': '26.0.6',
@@ -50,6 +53,7 @@ SERVICES = {
     '2025.2': {
         'nova': '32.2.1',
         'cinder': '27.0.0',
+        'openstack-heat': '25.0.2',
         'keystone': '28.1.0',
         'glance': '31.1.0',
         'neutron': '27.0.4',
@@ -58,6 +62,7 @@ SERVICES = {
     '2026.1': {
         'nova': '33.0.2',
         'cinder': '28.0.0',
+        'openstack-heat': '26.0.2',
         'keystone': '29.1.0',
         'glance': '32.0.0',
         'neutron': '28.0.2',
@@ -66,6 +71,7 @@ SERVICES = {
     '2026.2': {
         'nova': '34.0.0',
         'cinder': '29.0.0',
+        'openstack-heat': '27.0.1',
         'keystone': '30.0.0',
         'glance': '33.0.0',
         'neutron': '29.0.0',
@@ -84,8 +90,8 @@ OVERRIDES = {
 }
 
 HEADER = """\
-# What a sandbox of OpenStack {release} installs, and nothing else: made by
-# tools/derive_constraints.py, for Python {pythons}.
+# What a sandbox of OpenStack {release} installs{purpose}, and nothing else:
+# made by tools/derive_constraints.py, for Python {pythons}.
 #
 # Versions are from the upper constraints of OpenStack {release}
 # (openstack/requirements, licensed under the Apache License, Version 2.0),
@@ -113,7 +119,9 @@ def upper_constraints(text: str, chosen: dict[str, str]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def closure(python: str, constraints: str) -> tuple[str, dict[str, str]]:
+def closure(
+    python: str, constraints: str, wanted: Sequence[str]
+) -> tuple[str, dict[str, str]]:
     """Return (python version, {package: version}) of a dry run of pip."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
@@ -132,7 +140,7 @@ def closure(python: str, constraints: str) -> tuple[str, dict[str, str]]:
             str(path / 'report.json'),
             '--constraint',
             str(path / 'c.txt'),
-            *releases.PACKAGES,
+            *wanted,
         ]
         subprocess.run(command, check=True)
         report = json.loads((path / 'report.json').read_text())
@@ -175,17 +183,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--python', metavar='<python>', action='append', required=True
     )
+    parser.add_argument('--with', dest='extra', choices=releases.EXTRAS)
     options = parser.parse_args(argv)
 
     chosen = SERVICES[options.release] | OVERRIDES[options.release]
     constraints = upper_constraints(options.upper.read_text(), chosen)
-    closures = dict(closure(p, constraints) for p in options.python)
+    place = releases.installation(options.release, options.extra or '')
+    closures = dict(
+        closure(p, constraints, place.packages) for p in options.python
+    )
     header = HEADER.format(
         release=options.release,
+        purpose=f' for {place.extra}' if place.extra else '',
         pythons=', '.join(sorted(closures, key=_version_key)),
     )
-    target = releases.constraints_file(options.release)
-    text = header + '\n'.join(union(closures)) + '\n'
+    target = place.constraints
+    lines = union(closures)
+    if options.extra:
+        release = releases.constraints_file(options.release).read_text()
+        lines = [line for line in lines if line not in release.splitlines()]
+    text = header + '\n'.join(lines) + '\n'
     temporary = target.with_suffix('.tmp')
     temporary.write_text(text)
     os.replace(temporary, target)

@@ -13,7 +13,7 @@
 r"""Run a command with sandboxes of its own, and end them after it.
 
     python tools/with_sandbox.py [--release R] [--topology F] [--pci-off] \
-        [--sandboxes N] -- stestr run ...
+        [--with P] [--sandboxes N] -- stestr run ...
 
 The command finds the sandbox by ``OSC_GPU_SANDBOX_STATE``. Of several, each
 of the command's own processes has to claim one: ``OSC_GPU_TEST_SANDBOXES``
@@ -39,6 +39,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--release', help='release of OpenStack')
     parser.add_argument('--topology', help='file for osc-gpu-sandbox up')
     parser.add_argument('--pci-off', action='store_true')
+    parser.add_argument('--with', dest='extra', help='for osc-gpu-sandbox up')
     parser.add_argument('--sandboxes', type=int, default=1)
     parser.add_argument('command', nargs='+')
     return parser.parse_args(argv)
@@ -59,6 +60,8 @@ def _up(options: argparse.Namespace) -> list[str]:
         up += ['--release', options.release]
     if options.topology:
         up += ['--topology', options.topology]
+    if options.extra:
+        up += ['--with', options.extra]
     if options.pci_off:
         up += ['--no-pci-in-placement']
     return up

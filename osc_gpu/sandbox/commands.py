@@ -54,6 +54,7 @@ def up(options: argparse.Namespace) -> int:
         topology=_wanted_topology(options),
         release=options.release,
         port_base=options.port_base,
+        extras=tuple(dict.fromkeys(options.extras)),
     )
     try:
         spec = lifecycle.up(wanted, progress.Progress())
@@ -310,9 +311,10 @@ def install(options: argparse.Namespace) -> int:
         chosen = list(releases.RELEASES)
     report = progress.Progress()
     for release in dict.fromkeys(chosen):
-        place = releases.ensure(release, report)
-        print(
-            _("OpenStack %(release)s is in %(folder)s")
-            % {'release': release, 'folder': place.folder}
-        )
+        for extra in ('', *dict.fromkeys(options.extras)):
+            place = releases.ensure(release, report, extra)
+            print(
+                _("%(title)s is in %(folder)s")
+                % {'title': place.title, 'folder': place.folder}
+            )
     return 0

@@ -47,6 +47,7 @@ class Wanted:
     topology: topology.Topology
     release: str = releases.DEFAULT
     port_base: int | None = None
+    extras: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,10 @@ def up(wanted: Wanted, report: progress.Progress) -> specs.Spec:
         with locks.exclusive(wanted.state / 'lock'):
             _check_not_running(wanted)
             place = releases.ensure(wanted.release, report)
+            pythons = dict.fromkeys(specs.SERVICES, place.python)
+            for extra in wanted.extras:
+                beside = releases.ensure(wanted.release, report, extra)
+                pythons[specs.EXTRAS[extra]] = beside.python
             _clean(wanted.state, report)
             spec = specs.make(
                 wanted.release,
@@ -87,9 +92,10 @@ def up(wanted: Wanted, report: progress.Progress) -> specs.Spec:
                 place.template,
                 wanted.topology,
                 wanted.port_base,
+                wanted.extras,
             )
             specs.write(spec)
-            starting.start(spec, place.python, report)
+            starting.start(spec, pythons, report)
             return spec
     except locks.Held as exc:
         raise errors.SandboxError(
@@ -156,7 +162,7 @@ def _check_not_running(wanted: Wanted) -> None:
     if not alive.issuperset(starting.services(spec).values()):
         return
     same = (
-        starting.services(spec) == starting.MODULES
+        {*starting.services(spec)} == {*specs.services(wanted.extras)}
         and spec.release == wanted.release
         and spec.topology == specs.plain(wanted.topology)
         and wanted.port_base in (None, spec.ports['identity'])
@@ -238,7 +244,7 @@ def status(state: pathlib.Path) -> Status:
         return Status('partial' if found else 'stopped', spec)
     services = []
     modules = starting.services(spec)
-    with futures.ThreadPoolExecutor(len(starting.MODULES)) as pool:
+    with futures.ThreadPoolExecutor(len(modules)) as pool:
         ready = dict(
             zip(
                 modules,

@@ -14,11 +14,11 @@
 
 An installation is made once, in the user's cache folder, and is complete
 when its marker says what went into it; anything else there is made again.
+What not every cloud has, an extra, is an environment beside its release's,
+which sees that one's packages and has what they lack.
 """
 
-from collections.abc import Callable
 from collections.abc import Mapping
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -26,8 +26,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 
@@ -36,6 +34,7 @@ from osc_gpu.sandbox import errors
 from osc_gpu.sandbox import locks
 from osc_gpu.sandbox import processes
 from osc_gpu.sandbox import progress
+from osc_gpu.sandbox import steps
 
 RELEASES = ('2025.1', '2025.2', '2026.1', '2026.2')
 DEFAULT = RELEASES[-1]
@@ -59,26 +58,42 @@ PACKAGES = (
     'SQLAlchemy<2.1',
 )
 
+#: What is installed on request only, on top of its release.
+EXTRAS = {'heat': ('openstack-heat',)}
+
 _HERE = pathlib.Path(__file__).resolve().parent
 _MARKER = 'installed.json'
 _PYTHONS = ((3, 11), (3, 12), (3, 13))
 
-#: What would make pip install something else, or somewhere else. Where it
-#: looks for packages, and how it gets there, is the user's business.
-_UNWANTED = re.compile(
-    r'PYTHON.*|VIRTUAL_ENV.*|__PYVENV_LAUNCHER__|PIP_(USER|TARGET|PREFIX|ROOT|'
-    r'SRC|PYTHON|CONSTRAINT|REQUIREMENT|EDITABLE|NO_DEPS|DRY_RUN|REPORT|'
-    r'IGNORE_INSTALLED|FORCE_REINSTALL|REQUIRE_HASHES|PRE|QUIET|VERBOSE|'
-    r'COMPILE|NO_COMPILE|GROUP)'
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Installation:
-    """Where a release is, or will be, installed for this Python."""
+    """Where a release, or an extra of it, is or will be installed."""
 
     release: str
     folder: pathlib.Path
+    extra: str = ''
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        title = f'OpenStack {self.release}'
+        return f'{self.extra} of {title}' if self.extra else title
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What pip is asked for."""
+        return EXTRAS[self.extra] if self.extra else PACKAGES
+
+    @property
+    def constraints(self) -> pathlib.Path:
+        """The file that pins all packages."""
+        return constraints_file(self.release, self.extra)
+
+    @property
+    def site_packages(self) -> pathlib.Path:
+        """Where the packages are."""
+        return self.venv / 'lib' / f'python{_python_version()}/site-packages'
 
     @property
     def venv(self) -> pathlib.Path:
@@ -92,7 +107,7 @@ class Installation:
 
     @property
     def template(self) -> pathlib.Path:
-        """The databases a sandbox starts with."""
+        """The databases a sandbox starts with; an extra has none."""
         return self.folder / 'template'
 
     @property
@@ -101,8 +116,8 @@ class Installation:
         return self.folder.with_name(f'{self.folder.name}.log')
 
 
-def installation(release: str) -> Installation:
-    """Return the place of a release's installation.
+def installation(release: str, extra: str = '') -> Installation:
+    """Return the place of an installation for this Python.
 
     Each Python has its own, so that two of them do not take turns in
     replacing each other's.
@@ -110,29 +125,35 @@ def installation(release: str) -> Installation:
     base = os.environ.get('XDG_CACHE_HOME', '')
     if not os.path.isabs(base):
         base = os.path.expanduser('~/.cache')
-    name = f'{release}-py{_python_version()}'
-    return Installation(
-        release, pathlib.Path(base, 'osc-gpu', 'releases', name)
-    )
+    name = f'{_name(release, extra)}-py{_python_version()}'
+    folder = pathlib.Path(base, 'osc-gpu', 'releases', name)
+    return Installation(release, folder, extra)
+
+
+def _name(release: str, extra: str) -> str:
+    return f'{release}-{extra}' if extra else release
 
 
 def _python_version() -> str:
     return '{}.{}'.format(*sys.version_info[:2])
 
 
-def constraints_file(release: str) -> pathlib.Path:
-    """Return the file that pins all packages of a release."""
-    return _HERE / 'constraints' / f'{release}.txt'
+def constraints_file(release: str, extra: str = '') -> pathlib.Path:
+    """Return the file that pins all packages of a release, or of an extra."""
+    return _HERE / 'constraints' / f'{_name(release, extra)}.txt'
 
 
-def fingerprints(release: str) -> dict[str, str]:
+def fingerprints(release: str, extra: str = '') -> dict[str, str]:
     """Return what an up-to-date installation's marker holds."""
+    place = installation(release, extra)
     packages = [
-        constraints_file(release).read_text(),
-        *PACKAGES,
+        place.constraints.read_text(),
+        *place.packages,
         _python_version(),
     ]
     venv = _digest(packages)
+    if extra:
+        return {'venv': _digest([venv, fingerprints(release)['venv']])}
     return {
         'venv': venv,
         'template': _digest([venv, *_template_sources('template')]),
@@ -168,18 +189,22 @@ def _marker(place: Installation) -> dict[str, str]:
     return found if usable else {}
 
 
-def is_complete(release: str) -> bool:
+def is_complete(release: str, extra: str = '') -> bool:
     """Say whether a release is installed as this package wants it."""
-    return _marker(installation(release)) == fingerprints(release)
+    wanted = fingerprints(release, extra)
+    return _marker(installation(release, extra)) == wanted
 
 
-def ensure(release: str, report: progress.Progress) -> Installation:
-    """Install a release unless it is, and return where.
+def ensure(
+    release: str, report: progress.Progress, extra: str = ''
+) -> Installation:
+    """Install a release, or an extra of it, unless it is, and return where.
 
-    Raises SandboxError, with the end of the log, when it does not work out.
+    An extra goes on top of its release, which has to be there. Raises
+    SandboxError, with the end of the log, when it does not work out.
     """
-    place = installation(release)
-    if is_complete(release):
+    place = installation(release, extra)
+    if is_complete(release, extra):
         return place
     if sys.version_info[:2] not in _PYTHONS:
         raise errors.SandboxError(
@@ -195,13 +220,13 @@ def ensure(release: str, report: progress.Progress) -> Installation:
 
     lock = place.folder.with_name(f'{place.folder.name}.lock')
     with locks.exclusive(lock, waiting):
-        if not is_complete(release):
+        if not is_complete(release, extra):
             _install(place, report)
     return place
 
 
 def _install(place: Installation, report: progress.Progress) -> None:
-    wanted = fingerprints(place.release)
+    wanted = fingerprints(place.release, place.extra)
     present = _marker(place)
     place.log.write_bytes(b'')
     for left in place.folder.parent.glob(f'{place.folder.name}.tmp-*'):
@@ -211,7 +236,7 @@ def _install(place: Installation, report: progress.Progress) -> None:
             dir=place.folder.parent, prefix=f'{place.folder.name}.tmp-'
         )
     )
-    made = Installation(place.release, folder)
+    made = dataclasses.replace(place, folder=folder)
     try:
         if present.get('venv') == wanted['venv']:
             _make_template(place, made, place.log, report)
@@ -219,11 +244,12 @@ def _install(place: Installation, report: progress.Progress) -> None:
         else:
             _check_unused(place)
             report.step(
-                _("Installing OpenStack %(release)s into %(folder)s, once")
-                % {'release': place.release, 'folder': place.folder}
+                _("Installing %(title)s into %(folder)s, once")
+                % {'title': place.title, 'folder': place.folder}
             )
             _make_venv(made, place, report)
-            _make_template(made, made, place.log, report)
+            if not place.extra:
+                _make_template(made, made, place.log, report)
             _move_scripts(made.venv, place.venv)
             (folder / _MARKER).write_text(json.dumps(wanted))
             shutil.rmtree(place.folder, ignore_errors=True)
@@ -238,10 +264,10 @@ def _check_unused(place: Installation) -> None:
     if pids:
         raise errors.SandboxError(
             _(
-                "OpenStack %(release)s is to be installed anew, but a "
-                "running sandbox uses it (process %(pid)d); end that first"
+                "%(title)s is to be installed anew, but a running sandbox "
+                "uses it (process %(pid)d); end that first"
             )
-            % {'release': place.release, 'pid': pids[0]}
+            % {'title': place.title, 'pid': pids[0]}
         )
 
 
@@ -251,8 +277,11 @@ def _make_venv(
     report.step(_("  virtual environment"))
     # Of a virtual environment's Python, venv takes the one it is made from.
     command = [sys.executable, '-m', 'venv', str(made.venv)]
-    _run(command, place.log, made.folder)
-    text = constraints_file(place.release).read_text()
+    steps.run(command, place.log, made.folder)
+    constraints = [place.constraints]
+    if place.extra:
+        constraints.append(_put_on_top(made, installation(place.release)))
+    text = place.constraints.read_text()
     pins = len(re.findall(r'(?m)^[^#\s]+==', text))
     report.step(_("  %d packages") % pins)
     count = 0
@@ -265,17 +294,25 @@ def _make_venv(
         elif line.startswith('Installing collected packages'):
             report.live(_("  unpacking them; this takes half a minute"))
 
-    _run(
+    steps.run(
         [
             str(made.python), '-m', 'pip', 'install', '--no-user',
             '--no-input', '--disable-pip-version-check',
             '--no-warn-script-location', '--progress-bar', 'off',
-            '--constraint', str(constraints_file(place.release)), *PACKAGES,
+            *(f'--constraint={path}' for path in constraints),
+            *place.packages,
         ],
         place.log,
         made.folder,
         told=told,
     )  # fmt: skip
+
+
+def _put_on_top(made: Installation, below: Installation) -> pathlib.Path:
+    """Let an environment see another one's packages; return their pins."""
+    path = made.site_packages / 'release.pth'
+    path.write_text(f'{below.site_packages}\n')
+    return below.constraints
 
 
 def _make_template(
@@ -285,7 +322,7 @@ def _make_template(
     report: progress.Progress,
 ) -> None:
     report.step(_("  empty databases"))
-    _run(
+    steps.run(
         [
             str(installed.python), '-m', 'services.template',
             str(made.template),
@@ -315,73 +352,3 @@ def _move_scripts(venv: pathlib.Path, target: pathlib.Path) -> None:
             moved = content.replace(os.fsencode(venv), os.fsencode(target))
             if moved != content:
                 script.write_bytes(moved)
-
-
-def _run(
-    command: list[str],
-    log: pathlib.Path,
-    folder: pathlib.Path,
-    told: Callable[[str], None] = lambda line: None,
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Run a step of an installation, its output in the log.
-
-    Each line is also told; SandboxError with the last ones when it fails.
-    """
-    if environment is None:
-        environment = _own_environment()
-    with log.open('a', encoding='utf-8', errors='replace') as output:
-
-        def both(line: str) -> None:
-            output.write(line)
-            told(line)
-
-        status = _follow(command, folder, environment, both)
-    if status:
-        raise errors.SandboxError(
-            _("%(command)s failed, see %(log)s:\n%(tail)s")
-            % {
-                'command': ' '.join(command[1:4]),
-                'log': log,
-                'tail': errors.tail(log),
-            }
-        )
-
-
-def _own_environment() -> dict[str, str]:
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not _UNWANTED.fullmatch(key)
-    }
-
-
-def _follow(
-    command: list[str],
-    folder: pathlib.Path,
-    environment: Mapping[str, str],
-    told: Callable[[str], None],
-) -> int:
-    """Run a command, tell each line of its output, return its status.
-
-    When we are interrupted, so is it, and all that it has started.
-    """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding='utf-8',
-        errors='replace',
-        start_new_session=True,
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                told(line)
-            return process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise

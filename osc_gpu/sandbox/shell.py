@@ -233,9 +233,13 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         '--port-base',
         metavar='<port>',
         type=_whole(1, 65530),
-        help=_("First of seven ports in a row (default: any free ones)"),
+        help=_(
+            "First of seven ports in a row, and one more for each --with "
+            "(default: any free ones)"
+        ),
     )
     _add_placement(parser)
+    _add_with(parser)
 
 
 def _add_placement(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +258,18 @@ def _add_placement(parser: argparse.ArgumentParser) -> None:
         action='store_false',
         default=None,
         help=_("Keep PCI devices out of Placement, whatever the topology"),
+    )
+
+
+def _add_with(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--with',
+        metavar='<project>',
+        dest='extras',
+        choices=tuple(releases.EXTRAS),
+        action='append',
+        default=[],
+        help=_("What the cloud has besides: %(choices)s (default: nothing)"),
     )
 
 
@@ -323,6 +339,7 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         '--all', action='store_true', help=_("Install every release")
     )
+    _add_with(parser)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

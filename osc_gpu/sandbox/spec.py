@@ -17,6 +17,7 @@ The state folder holds all of it. ``sandbox.json`` is what the services read;
 user's alone.
 """
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import contextlib
 import dataclasses
@@ -36,7 +37,8 @@ from osc_gpu.sandbox import topology
 ADDRESS = '127.0.0.1'
 REGION = 'RegionOne'
 SERVICES = ('identity', 'placement', 'image', 'network', 'compute', 'volume')
-_PORTS = (*SERVICES, 'control')
+#: what a cloud has on request only, by what ``up --with`` calls it
+EXTRAS = {'heat': 'orchestration'}
 #: Below the ports that Linux gives to outgoing connections: one of those could
 #: be taken again before its service comes to it.
 _CHOICE = range(20000, 32768)
@@ -101,16 +103,24 @@ def clouds_path(state: pathlib.Path) -> pathlib.Path:
     return state / 'clouds.yaml'
 
 
-def choose_ports(base: int | None = None) -> dict[str, int]:
+def services(extras: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the services of a cloud with these extras."""
+    return (*SERVICES, *(EXTRAS[name] for name in extras))
+
+
+def choose_ports(
+    base: int | None = None, extras: Iterable[str] = ()
+) -> dict[str, int]:
     """Return a free port of the loopback interface for everything.
 
     They are consecutive from ``base``, else any of ``_CHOICE``; all are held
     until all are chosen, so that no two are the same.
     """
+    names = (*services(extras), 'control')
     with contextlib.ExitStack() as held:
         if base is None:
-            return {name: _hold_any(held) for name in _PORTS}
-        ports = {name: base + index for index, name in enumerate(_PORTS)}
+            return {name: _hold_any(held) for name in names}
+        ports = {name: base + index for index, name in enumerate(names)}
         for name, number in ports.items():
             try:
                 _hold(held, number)
@@ -146,6 +156,7 @@ def make(
     template: pathlib.Path,
     wanted: topology.Topology,
     port_base: int | None = None,
+    extras: Iterable[str] = (),
 ) -> Spec:
     """Return a new sandbox with ports and passwords of its own."""
     names = ['admin', 'service', 'control']
@@ -155,7 +166,7 @@ def make(
         state=str(state),
         template=str(template),
         address=ADDRESS,
-        ports=choose_ports(port_base),
+        ports=choose_ports(port_base, extras),
         secrets={name: secrets.token_urlsafe(18) for name in names},
         region=REGION,
         topology=plain(wanted),

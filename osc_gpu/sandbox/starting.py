@@ -40,6 +40,7 @@ MODULES = {
     'network': 'neutron_api',
     'compute': 'nova_all',
     'volume': 'cinder_all',
+    'orchestration': 'heat_all',
 }
 
 #: seconds after which a start has failed, however busy the machine
@@ -53,24 +54,30 @@ _PROBES = {
     'image': '/',
     'network': '/v2.0/',
     'volume': '/',
+    'orchestration': '/',
 }
 
 
 def start(
-    spec: specs.Spec, python: pathlib.Path, report: progress.Progress
+    spec: specs.Spec,
+    pythons: Mapping[str, pathlib.Path],
+    report: progress.Progress,
 ) -> None:
     """Start all services at once, wait for them, and furnish the cloud.
 
-    When that fails, or is interrupted, everything is ended again. Raises
-    SandboxError with the end of the log of what failed.
+    ``pythons`` has the interpreter that runs each of them. When something
+    fails, or is interrupted, everything is ended again. Raises SandboxError
+    with the end of the log of what failed.
     """
     path = specs.path(pathlib.Path(spec.state))
     children: dict[str, subprocess.Popen[bytes]] = {}
     report.step(_("Starting OpenStack %s") % spec.release)
     try:
-        for service, module in MODULES.items():
+        for service, python in pythons.items():
             log = spec.logs / f'{service}.log'
-            children[service] = processes.start(python, module, path, log)
+            children[service] = processes.start(
+                python, MODULES[service], path, log
+            )
         deadline = time.monotonic() + START_LIMIT
         _furnish(_Watch(spec, children, report, deadline, list(children)))
     except BaseException:
@@ -83,7 +90,8 @@ def start(
 def services(spec: specs.Spec) -> dict[str, str]:
     """Return the modules of a sandbox's services, by service.
 
-    One that an earlier version of this package has started has fewer.
+    Not each has extras, and one that an earlier version of this package has
+    started has fewer.
     """
     return {name: MODULES[name] for name in MODULES if name in spec.ports}
 

@@ -76,6 +76,43 @@ def _furnish(spec: common.Spec) -> None:
         ('cinder', 'block-storage', f'{spec.url("volume")}/v3'),
     ):
         _make_endpoints(spec, name, kind, url)
+    if 'orchestration' in spec.ports:
+        url = f'{spec.url("orchestration")}/v1/%(project_id)s'
+        _make_endpoints(spec, 'heat', 'orchestration', url)
+        _make_stack_domain(spec)
+
+
+def _make_stack_domain(spec: common.Spec) -> None:
+    """Make the domain where Heat keeps the users that stacks need."""
+    from keystone.common import provider_api
+
+    apis = provider_api.ProviderAPIs
+    domain = {
+        'id': uuid.uuid4().hex,
+        'name': 'heat',
+        'description': '',
+        'enabled': True,
+    }
+    apis.resource_api.create_domain(domain['id'], domain)
+    role = {'id': uuid.uuid4().hex, 'name': 'heat_stack_user'}
+    apis.role_api.create_role(role['id'], role)
+    user = {
+        'name': 'heat_domain_admin',
+        'domain_id': domain['id'],
+        'password': spec.secrets['service'],
+        'enabled': True,
+    }
+    user_id = apis.identity_api.create_user(user)['id']
+    apis.assignment_api.create_grant(
+        _role_ids()['admin'], user_id=user_id, domain_id=domain['id']
+    )
+
+
+def _role_ids() -> dict[str, str]:
+    from keystone.common import provider_api
+
+    roles = provider_api.ProviderAPIs.role_api.list_roles()
+    return {role['name']: role['id'] for role in roles}
 
 
 def _make_user(
@@ -89,7 +126,7 @@ def _make_user(
     from keystone.common import provider_api
 
     apis = provider_api.ProviderAPIs
-    ids = {role['name']: role['id'] for role in apis.role_api.list_roles()}
+    ids = _role_ids()
     if project not in projects:
         projects[project] = uuid.uuid4().hex
         ref = {

@@ -175,6 +175,7 @@ class TestUp(SandboxTestCase):
             {'release': '2025.1'},
             {'topology': topology.Topology((topology.Host('b'),))},
             {'port_base': 20000},
+            {'extras': ('heat',)},
         ):
             with self.subTest(more):
                 with self.assertRaises(lifecycle.Running) as caught:
@@ -183,15 +184,50 @@ class TestUp(SandboxTestCase):
                 self.assertIn("end it with 'down'", str(caught.exception))
         self.assertEqual(spec, specs.read(self.state))
 
+    def test_with_heat(self) -> None:
+        spec = self.up(extras=('heat',))
+
+        self.assertEqual(
+            [
+                mock.call('2026.2', mock.ANY),
+                mock.call('2026.2', mock.ANY, 'heat'),
+            ],
+            self.ensure.mock_calls,
+        )
+        found = lifecycle.status(self.state)
+        self.assertEqual('running', found.state)
+        last = found.services[-1]
+        self.assertEqual('orchestration', last['name'])
+        self.assertEqual(spec.ports['orchestration'], last['port'])
+        with self.assertRaises(lifecycle.Running) as caught:
+            self.up(extras=('heat',))
+        self.assertTrue(caught.exception.same)
+        # One without is another one.
+        with self.assertRaises(lifecycle.Running) as caught:
+            self.up()
+        self.assertFalse(caught.exception.same)
+        self.assertEqual(7, self.down())
+
+    def test_heat_cannot_be_installed(self) -> None:
+        def ensure(release: str, report: Any, extra: str = '') -> Any:
+            if extra:
+                raise errors.SandboxError('no heat')
+            return mock.DEFAULT
+
+        self.ensure.side_effect = ensure
+        with self.assertRaisesRegex(errors.SandboxError, 'no heat'):
+            self.up(extras=('heat',))
+        self.assertEqual([], processes.find(specs.path(self.state)))
+
     def test_of_an_earlier_version(self) -> None:
         fewer = {
-            name: module
-            for name, module in starting.MODULES.items()
+            name: starting.MODULES[name]
+            for name in specs.SERVICES
             if name != 'volume'
         }
         with (
             mock.patch.object(starting, 'MODULES', fewer),
-            mock.patch.object(specs, '_PORTS', (*fewer, 'control')),
+            mock.patch.object(specs, 'SERVICES', (*fewer,)),
         ):
             spec = self.up()
 
@@ -408,7 +444,7 @@ class TestAsking(SandboxTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.spec = self.make_spec()
+        self.spec = self.make_spec(extras=['heat'])
         self.http = server.HTTPServer(('127.0.0.1', 0), Handler)
         self.addCleanup(self.http.server_close)
         thread = threading.Thread(
@@ -483,6 +519,7 @@ class TestAsking(SandboxTestCase):
             'placement': '/',
             'image': '/',
             'network': '/v2.0/',
+            'orchestration': '/',
         }
         for service, path in paths.items():
             for status, ready in (

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import contextlib
 import io
+import itertools
 import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -30,6 +30,7 @@ from osc_gpu.sandbox import locks
 from osc_gpu.sandbox import processes
 from osc_gpu.sandbox import progress
 from osc_gpu.sandbox import releases
+from osc_gpu.sandbox import steps
 
 PYTHON = '{}.{}'.format(*sys.version_info[:2])
 EVERYTHING = ['venv', 'pip', 'services.template']
@@ -57,6 +58,9 @@ class FakeRunner:
         if step == 'venv':
             target = pathlib.Path(command[3])
             (target / 'bin').mkdir(parents=True)
+            (target / 'lib' / f'python{PYTHON}' / 'site-packages').mkdir(
+                parents=True
+            )
             (target / 'bin' / 'python').symlink_to(sys.executable)
             script = f'#!{target}/bin/python\n'
             (target / 'bin' / 'nova-manage').write_text(script)
@@ -91,7 +95,7 @@ class TestEnsure(ReleasesTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.runner = FakeRunner()
-        self.patch(mock.patch.object(releases, '_run', self.runner))
+        self.patch(mock.patch.object(steps, 'run', self.runner))
 
     def ensure(self) -> list[str]:
         """Install, and return the steps that it took."""
@@ -138,11 +142,10 @@ class TestEnsure(ReleasesTestCase):
 
         command = self.runner.commands[1]
         self.assertEqual('install', command[3])
-        index = command.index('--constraint')
-        self.assertEqual(
-            str(releases.constraints_file('2026.2')), command[index + 1]
+        index = command.index(
+            f'--constraint={releases.constraints_file("2026.2")}'
         )
-        self.assertEqual(list(releases.PACKAGES), command[index + 2 :])
+        self.assertEqual(list(releases.PACKAGES), command[index + 1 :])
 
     def test_partial(self) -> None:
         for step in EVERYTHING:
@@ -189,7 +192,7 @@ class TestEnsure(ReleasesTestCase):
         file = self.cache / 'constraints.txt'
         file.write_text('nova==1\n')
         with mock.patch.object(
-            releases, 'constraints_file', lambda release: file
+            releases, 'constraints_file', lambda release, extra='': file
         ):
             self.assertEqual(EVERYTHING, self.ensure())
 
@@ -272,70 +275,54 @@ class TestEnsure(ReleasesTestCase):
         self.assertEqual([], self.runner.steps)
 
 
-class TestRun(ReleasesTestCase):
-    def run_python(self, code: str, **more: Any) -> pathlib.Path:
-        log = self.cache / 'log'
-        command = [sys.executable, '-S', '-c', code]
-        releases._run(command, log, self.cache, **more)
-        return log
+class TestExtra(ReleasesTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.runner = FakeRunner()
+        self.patch(mock.patch.object(steps, 'run', self.runner))
+        releases.ensure('2026.2', progress.Progress(io.StringIO()))
+        self.runner.commands.clear()
+        self.runner.steps.clear()
 
-    def test_output_is_logged_and_told(self) -> None:
-        lines: list[str] = []
-        log = self.run_python(
-            'import os; os.write(1, b"a\\n\\xff\\n"); os.write(2, b"b\\n")',
-            told=lines.append,
+    def ensure(self) -> releases.Installation:
+        return releases.ensure(
+            '2026.2', progress.Progress(self.output), 'heat'
         )
-        self.assertEqual('a\n\ufffd\nb\n', log.read_text())
-        self.assertEqual(['a\n', '\ufffd\n', 'b\n'], lines)
 
-    def test_failure_shows_the_end_of_the_log(self) -> None:
-        with self.assertRaises(errors.SandboxError) as caught:
-            self.run_python(
-                'for n in range(50): print(n)\nraise SystemExit(3)'
-            )
-        lines = str(caught.exception).splitlines()
-        self.assertIn(f'failed, see {self.cache / "log"}:', lines[-16])
-        self.assertEqual(['  48', '  49'], lines[-2:])
+    def test_beside_its_release(self) -> None:
+        release = self.place
+        place = self.ensure()
 
-    def test_environment(self) -> None:
-        unwanted = dict.fromkeys(
-            (
-                'PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV', 'PIP_USER',
-                'PIP_TARGET', 'PIP_CONSTRAINT', 'PIP_NO_DEPS', 'PIP_QUIET',
-            ),
-            '/x',
-        )  # fmt: skip
-        wanted = dict.fromkeys(
-            ('PIP_INDEX_URL', 'PIP_CERT', 'PIP_FIND_LINKS', 'HTTPS_PROXY'),
-            '/x',
-        )
-        with mock.patch.dict(os.environ, unwanted | wanted):
-            with mock.patch.object(
-                subprocess, 'Popen', autospec=True
-            ) as started:
-                process = started.return_value.__enter__.return_value
-                process.wait.return_value = 0
-                process.stdout = []
-                self.run_python('')
-        environ = started.call_args.kwargs['env']
-        self.assertEqual(set(wanted), {*wanted} & {*environ})
-        self.assertEqual(set(), {*unwanted} & {*environ})
-
-    def test_interrupted(self) -> None:
-        def told(line: str) -> None:
-            raise KeyboardInterrupt
-
-        with self.assertRaises(KeyboardInterrupt):
-            self.run_python(
-                'import time; print("x", flush=True); time.sleep(60)',
-                told=told,
-            )
-
-    def test_no_such_log(self) -> None:
+        name = f'2026.2-heat-py{PYTHON}'
+        self.assertEqual(release.folder.with_name(name), place.folder)
+        self.assertEqual(['venv', 'pip'], self.runner.steps)
         self.assertEqual(
-            '  (No such file or directory)',
-            errors.tail(self.cache / 'missing'),
+            f'{release.site_packages}\n',
+            (place.site_packages / 'release.pth').read_text(),
         )
+        self.assertEqual(
+            [
+                f'--constraint={releases.constraints_file("2026.2", "heat")}',
+                f'--constraint={releases.constraints_file("2026.2")}',
+                'openstack-heat',
+            ],
+            self.runner.commands[1][-3:],
+        )
+        self.assertEqual(
+            f'Installing heat of OpenStack 2026.2 into {place.folder}, once',
+            self.output.getvalue().splitlines()[0],
+        )
+        # It is complete, and nobody takes it for the release.
+        self.assertTrue(releases.is_complete('2026.2', 'heat'))
+        self.assertTrue(releases.is_complete('2026.2'))
+        self.ensure()
+        self.assertEqual(['venv', 'pip'], self.runner.steps)
+
+    def test_anew_with_its_release(self) -> None:
+        self.ensure()
+        packages = (*releases.PACKAGES, 'more')
+        with mock.patch.object(releases, 'PACKAGES', packages):
+            self.assertFalse(releases.is_complete('2026.2', 'heat'))
 
 
 class TestData(unittest.TestCase):
@@ -355,6 +342,24 @@ class TestData(unittest.TestCase):
                     self.assertIn(name, pinned)
                 self.assertIn('setuptools', pinned)
                 self.assertIn('Apache License', text)
+
+    def test_constraints_of_every_extra(self) -> None:
+        for release, extra in itertools.product(
+            releases.RELEASES, releases.EXTRAS
+        ):
+            with self.subTest(release=release, extra=extra):
+                own = self.pins(releases.constraints_file(release, extra))
+                below = self.pins(releases.constraints_file(release))
+                self.assertLessEqual({*releases.EXTRAS[extra]}, {*own})
+                # pip would have to choose.
+                self.assertEqual(set(), {*own} & {*below})
+
+    def pins(self, path: pathlib.Path) -> list[str]:
+        return [
+            re.sub('[._]', '-', line.split('==')[0].lower())
+            for line in path.read_text().splitlines()
+            if line[0] != '#'
+        ]
 
     def test_template_depends_on_what_it_imports(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

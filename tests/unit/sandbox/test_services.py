@@ -32,6 +32,7 @@ from osc_gpu.sandbox import shell
 sys.path.append(str(pathlib.Path(osc_gpu.sandbox.__file__).parent))
 from services import cinder_all
 from services import common
+from services import heat_all
 from services import nova_cards
 from services import nova_computes
 from services import nova_control
@@ -234,6 +235,55 @@ class TestVolumes(unittest.TestCase):
         driver._host.get_hostname.return_value = 'gpu1'
         found = nova_fakes._connector(driver, None)
         self.assertEqual('gpu1', found['host'])
+
+
+class TestStacks(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        state = pathlib.Path('/state')
+        self.spec = common.Spec(
+            release='2026.2',
+            state=state,
+            template=state,
+            address='127.0.0.1',
+            ports={'identity': 5000, 'orchestration': 8004},
+            secrets={'service': 'secret'},
+            region='RegionOne',
+            topology={},
+        )
+
+    def test_configuration(self):
+        options = heat_all.options(self.spec)
+        default = options['DEFAULT']
+        # Another length is no key to Heat.
+        self.assertEqual(32, len(default['auth_encryption_key']))
+        self.assertNotIn('secret', default['auth_encryption_key'])
+        self.assertEqual(
+            'sqlite:////state/db/heat.sqlite',
+            options['database']['connection'],
+        )
+        # Keystone scopes it by the trust, and refuses two scopes.
+        self.assertEqual('service', options['trustee']['username'])
+        for name in options['trustee']:
+            self.assertNotIn('project', name)
+
+    def test_kind_of_threads(self):
+        engine = types.ModuleType('heat.cmd.engine')
+        stubs = {
+            'heat': types.ModuleType('heat'),
+            'heat.cmd': types.SimpleNamespace(engine=engine),
+            'heat.cmd.engine': engine,
+        }
+        patcher = mock.Mock()
+        for found, green in ((None, False), (patcher, True)):
+            patched = stubs | {'eventlet.patcher': found}
+            with mock.patch.dict(sys.modules, patched):
+                self.assertIs(green, heat_all._patch())
+        patcher.is_monkey_patched.return_value = False
+        with mock.patch.dict(
+            sys.modules, stubs | {'eventlet.patcher': patcher}
+        ):
+            self.assertIs(False, heat_all._patch())
 
 
 class TestFaults(unittest.TestCase):

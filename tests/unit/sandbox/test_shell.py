@@ -120,6 +120,7 @@ class TestUsage(ShellTestCase):
             ('fault set spawn --error oops', "invalid choice: 'oops'"),
             ('fault set spawn --times 0', '0 is not between 1 and 1000000'),
             ('install --all --release 2025.1', 'not allowed with argument'),
+            ('up --with swift', "invalid choice: 'swift'"),
             ('status -f yaml', "invalid choice: 'yaml'"),
         ):
             with self.subTest(line):
@@ -214,6 +215,10 @@ class TestUp(ShellTestCase):
         self.assertEqual(20000, wanted.port_base)
         self.assertEqual(('a',), tuple(h.name for h in wanted.topology.hosts))
         self.assertFalse(wanted.topology.pci_in_placement)
+
+    def test_with_heat(self) -> None:
+        self.ok('up', '--with', 'heat', '--with', 'heat')
+        self.assertEqual(('heat',), self.wanted().extras)
 
     def test_pci_in_placement_after_all(self) -> None:
         file = self.folder / 'cloud.yaml'
@@ -544,8 +549,10 @@ class TestInstall(ShellTestCase):
         self.ensure = self.patch(
             mock.patch.object(releases, 'ensure', autospec=True)
         )
-        self.ensure.side_effect = lambda release, report: (
-            releases.Installation(release, pathlib.Path('/cache', release))
+        self.ensure.side_effect = lambda release, report, extra='': (
+            releases.Installation(
+                release, pathlib.Path('/cache', release), extra
+            )
         )
 
     def installed(self, *words: str) -> list[str]:
@@ -567,6 +574,13 @@ class TestInstall(ShellTestCase):
     def test_text(self) -> None:
         self.assertEqual(
             'OpenStack 2026.2 is in /cache/2026.2\n', self.ok('install')
+        )
+
+    def test_with_heat(self) -> None:
+        self.assertEqual(
+            'OpenStack 2025.1 is in /cache/2025.1\n'
+            'heat of OpenStack 2025.1 is in /cache/2025.1\n',
+            self.ok('install', '--release', '2025.1', '--with', 'heat'),
         )
 
 

@@ -103,6 +103,11 @@ class TestPorts(unittest.TestCase):
             holder.bind.mock_calls,
         )
 
+    def test_of_extras(self) -> None:
+        names = list(specs.choose_ports(extras=['heat']))
+        self.assertEqual(8, len(names))
+        self.assertEqual(['orchestration', 'control'], names[-2:])
+
     def test_none_is_free(self) -> None:
         with (
             mock.patch.object(socket, 'socket', autospec=True) as fake,

@@ -1,0 +1,150 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import yaml
+
+from tests.unit import base
+
+COMMAND = ('gpu', 'stack', 'template', 'show')
+ADMIN = (*COMMAND, '--variant', 'admin')
+SIZES = ('--vcpus', '8', '--ram', '65536', '--disk', '40')
+
+
+class TestShowStackTemplate(base.TestCase):
+    def template(self, *argv):
+        """Return the template, which is all of what is printed."""
+        found = yaml.safe_load(self.ok(*argv).stdout)
+        self.assertEqual('2018-08-31', found['heat_template_version'])
+        # Nor did it log in.
+        self.assertEqual([], self.cloud.request_history)
+        return found
+
+    def default(self, template, name):
+        return template['parameters'][name]['default']
+
+    def test_user(self):
+        template = self.template(
+            *COMMAND, '--flavor', 'gpu.a100', '--image', 'ubuntu',
+            '--network', 'lab', '--external-network', 'public',
+            '--key-name', 'me', '--server-name', 'train',
+        )  # fmt: skip
+        for name, value in {
+            'flavor': 'gpu.a100',
+            'image': 'ubuntu',
+            'network': 'lab',
+            'external_network': 'public',
+            'key_name': 'me',
+            'server_name': 'train',
+        }.items():
+            self.assertEqual(value, self.default(template, name))
+        self.assertEqual(
+            ['security_group', 'port', 'floating_ip', 'server'],
+            [*template['resources']],
+        )
+
+    def test_nothing_given(self):
+        template = self.template(*COMMAND)
+        self.assertEqual(
+            ['security_group', 'port', 'server'], [*template['resources']]
+        )
+        self.assertNotIn('default', template['parameters']['flavor'])
+
+    def test_admin(self):
+        template = self.template(
+            *ADMIN, '--project', 'vision', '--user', 'ann',
+            '--flavor', 'gpu.a100', *SIZES, '--servers', '4',
+            '--alias', 'a100:2', '--hide-hypervisor',
+            '--property', 'hw:cpu_policy=dedicated',
+        )  # fmt: skip
+        for name, value in {
+            'project_name': 'vision',
+            'user_name': 'ann',
+            'flavor_name': 'gpu.a100',
+            'vcpus': 8,
+            'ram': 65536,
+            'disk': 40,
+            'servers': 4,
+            'extra_specs': {
+                'pci_passthrough:alias': 'a100:2',
+                'hw:hide_hypervisor_id': 'true',
+                'hw:cpu_policy': 'dedicated',
+            },
+        }.items():
+            self.assertEqual(value, self.default(template, name))
+        self.assertNotIn('server', template['resources'])
+
+    def test_admin_with_vgpus(self):
+        template = self.template(*ADMIN, '--vgpu')
+        self.assertEqual(
+            {'resources:VGPU': '1'}, self.default(template, 'extra_specs')
+        )
+        self.assertEqual(1, self.default(template, 'servers'))
+
+    def test_hostile_names(self):
+        hostile = '"\'\n$(reboot) {get_param: x} !!x &y *z'
+        template = self.template(
+            *COMMAND, '--flavor', hostile, '--server-name', '{get_file: /x}'
+        )
+        self.assertEqual(hostile, self.default(template, 'flavor'))
+        self.assertEqual(
+            '{get_file: /x}', self.default(template, 'server_name')
+        )
+
+    def test_refused(self):
+        for argv, message in (
+            (
+                (*ADMIN, '--image', 'x', '--alias', 'a100'),
+                '--image goes with --variant user only',
+            ),
+            (
+                (*ADMIN, '--external-network', 'x', '--alias', 'a100'),
+                '--external-network goes with --variant user only',
+            ),
+            (
+                (*COMMAND, '--disk', '0'),
+                '--disk goes with --variant admin only',
+            ),
+            (
+                (*COMMAND, '--servers', '2'),
+                '--servers goes with --variant admin only',
+            ),
+            (
+                (*COMMAND, '--alias', 'a100'),
+                'A GPU request is for the flavor that --variant admin '
+                'creates; give --flavor here',
+            ),
+            (
+                (*COMMAND, '--property', 'a=b'),
+                'A GPU request is for the flavor that --variant admin '
+                'creates; give --flavor here',
+            ),
+            (
+                (*COMMAND, '--flavor', 'a\udcff'),
+                "'a\\udcff' is not UTF-8, and a template is",
+            ),
+        ):
+            with self.subTest(argv):
+                self.assertEqual(message, self.fails(*argv))
+        line = self.fails(*ADMIN, *SIZES)
+        self.assertIn('No GPU is requested: give --alias or --vgpu', line)
+        self.assertEqual([], self.cloud.request_history)
+
+    def test_usage(self):
+        for argv, message in (
+            (('--variant', 'x'), "invalid choice: 'x'"),
+            (('--flavor', ''), 'argument --flavor: is empty'),
+            (('--vcpus', '0'), "'0' is not a whole number from 1"),
+            (('--alias', 'a100:0'), "the count '0' is not a whole number"),
+        ):
+            with self.subTest(argv):
+                line = self.fails(*COMMAND, *argv, status=2)
+                self.assertIn(message, line)

@@ -247,15 +247,23 @@ def read_named(
 
     :param suffix: a regular expression for what may follow the name
     """
-    # Nova quotes some characters for some databases (nova/db/utils.py), so
-    # none must be quoted here; a dot stands for them.
-    pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
     return read_all(
         conn,
         also,
-        name=f'^{pattern}{suffix}$',
+        name=name_pattern(name, suffix),
         all_tenants='True' if all_projects else None,
     )
+
+
+def name_pattern(name: str, suffix: str = '') -> str:
+    """Return what Nova's filter of servers takes for about this name.
+
+    :param suffix: a regular expression for what may follow the name
+    """
+    # Nova quotes some characters for some databases (nova/db/utils.py), so
+    # none must be quoted here; a dot stands for them.
+    pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
+    return f'^{pattern}{suffix}$'
 
 
 def warn_of_unknown(found: Iterable[GpuServer]) -> None:

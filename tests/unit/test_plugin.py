@@ -162,10 +162,9 @@ class TestCommands(unittest.TestCase):
             with self.subTest(entry=entry.name):
                 cls = entry.load()
                 self.assertTrue(issubclass(cls, command.Command))
-                noun, verb = entry.name.split('_')[1:]
-                self.assertEqual(
-                    verb.capitalize() + noun.capitalize(), cls.__name__
-                )
+                *nouns, verb = entry.name.split('_')[1:]
+                words = (word.capitalize() for word in (verb, *nouns))
+                self.assertEqual(''.join(words), cls.__name__)
 
     def test_names_are_our_own(self) -> None:
         ours = [_command_name(entry) for entry in _entry_points()]

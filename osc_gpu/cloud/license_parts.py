@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import ipaddress
-import re
 from typing import Any
 from urllib import parse
 
@@ -30,9 +29,9 @@ from osc_lib import exceptions
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import license_model
 from osc_gpu.cloud import rest
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
-_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 _GIB = 1024**3
 
 
@@ -83,9 +82,9 @@ def read_network(conn: connection.Connection, name_or_id: str) -> Network:
 
     :raises osc_lib.exceptions.CommandError: there is none, or several
     """
-    found = _list(conn.network, 'networks', name=name_or_id)
-    if not found and _UUID.fullmatch(name_or_id):
-        found = _list(conn.network, 'networks', id=name_or_id)
+    found = read_list(conn, 'networks', name=name_or_id)
+    if not found and servers.UUID.fullmatch(name_or_id):
+        found = read_list(conn, 'networks', id=name_or_id)
     own = conn.current_project_id
     found = [n for n in found if n['project_id'] == own] or found
     network = _single(_("network"), name_or_id, found)
@@ -104,7 +103,7 @@ def with_subnets(conn: connection.Connection, network: Network) -> Network:
 
     :raises osc_lib.exceptions.CommandError: it has none
     """
-    found = _list(conn.network, 'subnets', network_id=network.id)
+    found = read_list(conn, 'subnets', network_id=network.id)
     if not found:
         raise exceptions.CommandError(
             _("Network %s has no subnet that you can see") % network.name
@@ -120,7 +119,7 @@ def read_image(conn: connection.Connection, name_or_id: str) -> Image:
     """
     found = rest.get(conn.image, '/images', params={'name': name_or_id})
     images = found['images']
-    if not images and _UUID.fullmatch(name_or_id):
+    if not images and servers.UUID.fullmatch(name_or_id):
         try:
             images = [rest.get(conn.image, f'/images/{name_or_id}')]
         except sdk_exceptions.NotFoundException:
@@ -152,11 +151,17 @@ def require_keypair(conn: connection.Connection, name: str) -> None:
         ) from exc
 
 
-def _list(service: Any, what: str, **filters: Any) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = rest.get(
-        service, f'/{what}', params=filters
-    )[what]
-    return found
+def read_list(
+    conn: connection.Connection, what: str, **filters: Any
+) -> list[Mapping[str, Any]]:
+    """Read a list of Neutron's, in one request.
+
+    :param what: as in its path, such as ``security-groups``
+    :param filters: of several values any
+    """
+    found = rest.get(conn.network, f'/{what}', params=filters)
+    items: list[Mapping[str, Any]] = found[what.replace('-', '_')]
+    return items
 
 
 def _single(

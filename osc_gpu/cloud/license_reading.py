@@ -27,6 +27,7 @@ from openstack import exceptions as sdk_exceptions
 
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import license_model
+from osc_gpu.cloud import license_parts
 from osc_gpu.cloud import license_plan
 from osc_gpu.cloud import license_rules
 from osc_gpu.cloud import rest
@@ -36,7 +37,7 @@ from osc_gpu.i18n import _
 LOG = logging.getLogger(__name__)
 
 #: From here on a server group has one policy, and its rules.
-_GROUPS = '2.64'
+GROUPS = '2.64'
 
 #: Nova's names in GET /limits: of the quota, what there may be, what there is.
 _NOVA_QUOTAS = (
@@ -75,8 +76,12 @@ def read_present(
     found = read_servers(clouds.nova, name)
     server_groups = _read_server_groups(clouds.nova)
     owned = {'project_id': clouds.project_id}
-    ports = _list(clouds.neutron, 'ports', **owned, name=names)
-    groups = _list(clouds.neutron, 'security-groups', **owned, name=name)
+    ports = license_parts.read_list(
+        clouds.neutron, 'ports', **owned, name=names
+    )
+    groups = license_parts.read_list(
+        clouds.neutron, 'security-groups', **owned, name=name
+    )
     return license_plan.present(
         name,
         names,
@@ -85,14 +90,6 @@ def read_present(
         server_groups,
         found,
     )
-
-
-def _list(
-    conn: connection.Connection, what: str, **filters: Any
-) -> list[Mapping[str, Any]]:
-    found = rest.get(conn.network, f'/{what}', params=filters)
-    items: list[Mapping[str, Any]] = found[what.replace('-', '_')]
-    return items
 
 
 def parse_security_group(
@@ -126,7 +123,7 @@ def _read_server_groups(
     found: list[license_model.ServerGroup] = []
     while True:
         body = rest.get(
-            conn.compute, '/os-server-groups', _GROUPS, {'offset': len(found)}
+            conn.compute, '/os-server-groups', GROUPS, {'offset': len(found)}
         )
         page = body['server_groups']
         if not page:
@@ -191,9 +188,11 @@ def read_taken(
     on_network = {'network_id': network_id}
     found: list[Mapping[str, Any]] = []
     if macs:
-        found += _list(clouds.neutron, 'ports', **on_network, mac_address=macs)
+        found += license_parts.read_list(
+            clouds.neutron, 'ports', **on_network, mac_address=macs
+        )
     if addresses:
-        found += _list(
+        found += license_parts.read_list(
             clouds.neutron,
             'ports',
             **on_network,

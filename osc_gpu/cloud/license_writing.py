@@ -30,8 +30,6 @@ from osc_gpu.cloud import license_reading
 from osc_gpu.cloud import license_rules
 from osc_gpu.cloud import servers
 
-_GROUPS = '2.64'
-
 
 def take(
     clouds: license_reading.Clouds,
@@ -132,7 +130,7 @@ def _make_server_group(
         clouds.nova.compute,
         '/os-server-groups',
         {'server_group': body},
-        _GROUPS,
+        license_reading.GROUPS,
     )
     group = license_reading.parse_server_group(made['server_group'])
     return dataclasses.replace(there, server_group=group)

@@ -42,7 +42,8 @@ LOG = logging.getLogger(__name__)
 
 MICROVERSION = '2.73'
 
-_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
+#: What an ID looks like; a name may look so, too.
+UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +195,7 @@ def find_server(
     :raises openstack.exceptions.NotFoundException: there is none
     :raises openstack.exceptions.DuplicateResource: there are several
     """
-    if _UUID.fullmatch(name_or_id):
+    if UUID.fullmatch(name_or_id):
         try:
             return read_server(conn, name_or_id, also)
         except sdk_exceptions.NotFoundException:

@@ -40,8 +40,9 @@ ADMIN = 'admin'
 class Asked:
     """The project that people name; '' is the token's own.
 
-    ``domain`` is a name or an ID, '' for the token's. With ``is_new`` it is
-    made unless it is there, and ``role`` taken in it unless one is held.
+    ``domain`` is a name or an ID; '' is any, and the token's for a new one.
+    With ``is_new`` the project is made unless it is there, and ``role`` taken
+    in it unless one is held.
     """
 
     project: str = ''

@@ -22,6 +22,7 @@ import dataclasses
 import logging
 from typing import Any
 
+from keystoneauth1 import adapter
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
@@ -200,8 +201,8 @@ def read_taken(
         )
     ports = [parse_port(port) for port in found]
     return tuple(
-        _("%(taken)s is in use by port %(id)s (%(name)s)")
-        % {'taken': taken, 'id': port.id, 'name': port.name}
+        _("%(taken)s is in use by port %(id)s")
+        % {'taken': taken, 'id': port.id}
         for port in {port.id: port for port in ports}.values()
         for taken in (port.mac_address, *port.addresses)
         if taken in (*macs, *addresses)
@@ -213,20 +214,28 @@ def read_room(clouds: Clouds) -> tuple[dict[str, int], dict[str, int]]:
 
     What has no limit is left out, and so is all that is not shown.
     """
-    limits = rest.get(clouds.nova.compute, '/limits')['limits']['absolute']
+    limits = _read_quotas(clouds.nova.compute, '/limits').get('absolute', {})
+    quotas = _read_quotas(
+        clouds.neutron.network, f'/quotas/{clouds.project_id}/details'
+    )
     nova = {
         name: limits[most] - limits.get(used, 0)
         for name, most, used in _NOVA_QUOTAS
         if limits.get(most, -1) >= 0
     }
-    path = f'/quotas/{clouds.project_id}/details'
-    try:
-        quotas = rest.get(clouds.neutron.network, path)['quota']
-    except sdk_exceptions.HttpException as exc:
-        LOG.debug('Quotas of Neutron are not shown: %s', errors.explain(exc))
-        return nova, {}
-    return nova, {
+    neutron = {
         name: quota['limit'] - quota['used'] - quota.get('reserved', 0)
         for name, quota in quotas.items()
         if quota['limit'] >= 0
     }
+    return nova, neutron
+
+
+def _read_quotas(service: adapter.Adapter, path: str) -> Mapping[str, Any]:
+    try:
+        (found,) = rest.get(service, path).values()
+    except sdk_exceptions.HttpException as exc:
+        LOG.debug('Quotas are not shown: %s', errors.explain(exc))
+        return {}
+    quotas: Mapping[str, Any] = found
+    return quotas

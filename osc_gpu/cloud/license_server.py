@@ -131,7 +131,8 @@ def create(
     :raises osc_lib.exceptions.CommandError: it cannot be made, and why; with
         what was made until then
     """
-    found = plan(run.conn, order)
+    place = license_project.find(run.conn, order.project)
+    found = _plan(run.conn, order, place)
     if not is_dry:
         with interrupts.as_ctrl_c(), _telling(run):
             found = _make(run, found)
@@ -149,35 +150,17 @@ def create(
     )
 
 
-def plan(conn: connection.Connection, order: Order) -> Plan:
-    """Look up all that is named, look what there is, and judge it.
-
-    Nothing is written. Of a project that the user has no role in yet, only
-    what goes into it is looked at.
-
-    :raises osc_lib.exceptions.CommandError: it cannot be made, and why
-    """
-    return _plan(conn, order, license_project.find(conn, order.project))
-
-
 def _plan(
     conn: connection.Connection, order: Order, place: license_project.Place
 ) -> Plan:
+    """Look up all that is named, look what there is, and judge it.
+
+    Of a project that the user has no role in yet, only what goes into it is
+    looked at.
+    """
     clouds = _clouds(conn, place)
     parts = _look_up(clouds, order)
-    wanted = license_model.Wanted(
-        name=order.name,
-        nodes=order.nodes,
-        network_id=parts.network.id,
-        flavor=parts.flavor,
-        image_id=parts.image.id,
-        key_name=order.key_name,
-        rules=license_rules.wanted(
-            order.remotes or parts.network.subnets,
-            len(order.nodes) > 1,
-            parts.network.versions,
-        ),
-    )
+    wanted = _wanted(order, parts)
     there = license_model.Present()
     if not place.steps:
         there = license_reading.read_present(clouds, order.name, order.nodes)
@@ -225,6 +208,22 @@ def _look_up(
     if order.key_name:
         license_parts.require_keypair(clouds.nova, order.key_name)
     return license_parts.Parts(flavor, image, network)
+
+
+def _wanted(order: Order, parts: license_parts.Parts) -> license_model.Wanted:
+    return license_model.Wanted(
+        name=order.name,
+        nodes=order.nodes,
+        network_id=parts.network.id,
+        flavor=parts.flavor,
+        image_id=parts.image.id,
+        key_name=order.key_name,
+        rules=license_rules.wanted(
+            order.remotes or parts.network.subnets,
+            len(order.nodes) > 1,
+            parts.network.versions,
+        ),
+    )
 
 
 def _unfit(found: Plan, parts: license_parts.Parts) -> tuple[str, ...]:

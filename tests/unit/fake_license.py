@@ -420,7 +420,9 @@ class FakeCloud:
         return {'keypair': {'name': parts[0]}}
 
     def _GET_limits(self, mine: str, parts: Any, asked: Any, body: Any) -> Any:
-        return {'limits': {'absolute': self.limits}}
+        if not self.limits:
+            raise Refusal(403, 'rule:limits is disallowed by policy')
+        return {'limits': {'absolute': self.limits, 'rate': []}}
 
     def _GET_os_server_groups(
         self, mine: str, parts: Any, asked: Any, body: Any

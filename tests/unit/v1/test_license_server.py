@@ -206,8 +206,8 @@ class TestCreate(TestCase):
         self.assertEqual('', shown['status'])
         self.assertEqual([], self.fake.writes)
 
-    def test_no_quotas_of_neutron(self):
-        self.fake.quotas = {}
+    def test_no_quotas_are_shown(self):
+        self.fake.quotas = self.fake.limits = {}
         self.table(*self.argv())
 
     def test_the_network_of_an_ipv6_address(self):
@@ -486,8 +486,8 @@ class TestRefusals(TestCase):
         self.fake.heal()
         port = self.fake.ports[0]['id']
         self.assertEqual(
-            f'{MAC} is in use by port {port} (nls-1). 10.0.0.10 is in use by '
-            f'port {port} (nls-1).',
+            f'{MAC} is in use by port {port}. 10.0.0.10 is in use by port '
+            f'{port}.',
             self.refused('other', '--mac-address', MAC.upper(),
                          '--fixed-ip-address', '10.0.0.10'),
         )  # fmt: skip

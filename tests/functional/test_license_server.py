@@ -307,7 +307,7 @@ class TestKilled(TestCase):
             *self.argv(name, '--wait', *more),
             at=number,
             when=killing.BEFORE,
-            writes_only=True,
+            counting=killing.WRITES,
             user=user,
         )
         self.assertTrue(killed.is_killed, killed)

@@ -77,6 +77,8 @@ def parts(content: bytes) -> tuple[Part, ...]:
 
 def _parts(content: bytes) -> Iterator[Part]:
     content = _unpack(content)
+    if not content:
+        return
     if b'mime-version:' not in content[:4096].lower():
         yield from _open(Part(_UNKNOWN[1], 'part-001', content))
         return

@@ -3,10 +3,13 @@
 
 install() { dnf --assumeyes --quiet install "$@"; }
 
-install_file() { install "$1"; }
+install_file() { install "$1" && dkms autoinstall; }
 
-# To build a module takes minutes, and fails again where it has failed.
-install_driver() { patiently install --downloadonly "$@" && install "$@"; }
+# To build a module takes minutes, and fails again where it has failed.  dnf
+# does not fail with it, and dkms tells why.
+install_driver() {
+    patiently install --downloadonly "$@" && install "$@" && dkms autoinstall
+}
 
 new_initramfs() { dracut --force --regenerate-all; }
 

@@ -11,11 +11,12 @@ record() {
     local words
     # What a system does by itself when it boots is no call.
     [ -z "${OSC_GPU_BOOTING:-}" ] || return
-    printf -v words ' %q' "${0##*/}" "${@//"$ROOT"/}"
+    set -- "${@//"$ROOT"/}"
+    printf -v words ' %q' "${0##*/}" "${@//"$MACHINE"/}"
     echo "${words# }" >> "$MACHINE/calls"
 }
 
-# Whether the guest was to be spoiled in a way: guest_machine.py has the list.
+# Whether the guest was to be spoiled in a way: guest_disk.py has the list.
 spoiled() { [ -e "$MACHINE/spoils/$1" ]; }
 
 fact() { [ ! -e "$MACHINE/$1" ] || cat "$MACHINE/$1"; }
@@ -98,7 +99,8 @@ file_package() {
 # Effects of a package, whoever installs it; status 1 if there is none such.
 package() {
     case $1 in
-    dkms | gcc | make | ca-certificates | curl) ;;
+    gcc | make | ca-certificates | curl) ;;
+    dkms) appear dkms ;;
     pciutils) appear lspci ;;
     linux-headers-generic | linux-headers-amd64 | kernel-devel)
         : > "$MACHINE/headers/$(fact newest)"

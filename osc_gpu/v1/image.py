@@ -212,11 +212,11 @@ the image said when they were made.""")
         _add_machine_options(parser)
         parser.add_argument(
             '--guest-os',
-            metavar='<guest-os>',
+            metavar='<distro-version>',
             type=options.checked(_guest_os),
             help=_(
-                "Linux in the image, as <distro>-<version>, such as "
-                "ubuntu-24.04 or rocky-9; by it a driver is chosen"
+                "Linux in the image, such as ubuntu-24.04 or rocky-9; by it a "
+                "driver is chosen"
             ),
         )
         return parser

@@ -232,13 +232,20 @@ new_instance() {
     echo "$id" > "$STATE/instance"
 }
 
+# Images of `openstack gpu image recipe show` say what is in them.
+is_in_the_image() {
+    local driver='' cuda=''
+    read -r driver cuda 2> /dev/null < "$ROOT/etc/osc-gpu/image"
+    [ "$driver" = "$DRIVER" ] && [ "${CUDA:-$cuda}" = "$cuda" ]
+}
+
 main() {
     new_instance
     exec >> "$LOG" 2>&1
     if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
         touch "$STATE/busy"
         rm -f "$STATE/error"
-        [ -e "$STATE/installed" ] || install_all
+        [ -e "$STATE/installed" ] || is_in_the_image || install_all
         touch "$STATE/installed"
         start_driver
         touch "$STATE/done"

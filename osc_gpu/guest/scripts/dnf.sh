@@ -60,7 +60,7 @@ nvidia_driver() {
     local branch=${VERSION%%.*} package=nvidia-open stream
     case $DRIVER in
     nvidia)
-        package=cuda-drivers
+        package="cuda-drivers"
         stream=${branch:-latest}-dkms
         ;;
     # The newest has a name of another form.

@@ -180,12 +180,19 @@ def _launch(order: orders.Order) -> str:
 
 
 def _virt_options(system: systems.System) -> str:
-    words = ['--run "$folder/build"']
+    """Return what virt-customize is to do, in this order."""
+    there = '/root/osc-gpu-build'
+    # What it runs as a script, it has /bin/sh read, which is not bash.
+    words = [
+        f'--upload "$folder/build:{there}"',
+        f"--run-command 'bash {there}'",
+        f'--delete {there}',
+    ]
     if system.distro == 'rhel':
         words = ['--sm-register', *words, '--sm-unregister']
     if system.family == 'dnf':
         words.append('--selinux-relabel')
-    return ' '.join(words)
+    return ' \\\n    '.join(words)
 
 
 def _dib_options(system: systems.System) -> str:

@@ -39,7 +39,7 @@ END-OF-BUILD
 
 qemu-img convert -O qcow2 "$base" "$image.part"
 qemu-img resize -f qcow2 "$image.part" +20G
-virt-customize --add "$image.part" --format qcow2 --memsize 4096 \
+virt-customize --format qcow2 --add "$image.part" --memsize 4096 \
     --smp "$(nproc)" "$@" \
     @OPTIONS@
 mv "$image.part" "$image"

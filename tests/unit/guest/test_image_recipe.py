@@ -200,8 +200,12 @@ class TestText(unittest.TestCase):
         text = image_recipe.text('virt-customize', order('none', 'rhel-9'))
         self.assertIn('--sm-credentials <user>:file:<file>', text)
         self.assertIn(
-            '--sm-register --run "$folder/build" --sm-unregister '
-            '--selinux-relabel',
+            '    --sm-register \\\n'
+            '    --upload "$folder/build:/root/osc-gpu-build" \\\n'
+            "    --run-command 'bash /root/osc-gpu-build' \\\n"
+            '    --delete /root/osc-gpu-build \\\n'
+            '    --sm-unregister \\\n'
+            '    --selinux-relabel\n',
             text,
         )
         text = image_recipe.text(
@@ -432,7 +436,7 @@ class TestTools(TestCase):
         self.stand_in(
             'virt-customize',
             text=_STAND_IN
-            + 'while [ "$1" != --run ]; do shift; done; bash "$2"\n',
+            + 'while [ "$1" != --upload ]; do shift; done; bash "${2%:*}"\n',
         )
         (self.folder / "base 'x.qcow2").write_text('disk')
         one = order('nvidia', 'rocky-9')
@@ -446,13 +450,16 @@ class TestTools(TestCase):
             "qemu-img convert -O qcow2 base\\ \\'x.qcow2 "
             'new\\ \\$\\(id\\).qcow2.part\n'
             'qemu-img resize -f qcow2 new\\ \\$\\(id\\).qcow2.part +20G\n'
-            'virt-customize --add new\\ \\$\\(id\\).qcow2.part --format qcow2 '
-            '--memsize 4096 --smp ',
+            # It takes the format only before the image.
+            'virt-customize --format qcow2 --add '
+            'new\\ \\$\\(id\\).qcow2.part --memsize 4096 --smp ',
             log,
         )
         self.assertRegex(
             log,
-            '--smp [0-9]+ --sm-credentials me:file:x --run [^ ]*/build '
+            '--smp [0-9]+ --sm-credentials me:file:x '
+            '--upload [^ ]*/build:/root/osc-gpu-build --run-command '
+            r'bash\\ /root/osc-gpu-build --delete /root/osc-gpu-build '
             '--selinux-relabel\n',
         )
         self.assertIn(f'dkms autoinstall -k {KERNEL}', log)

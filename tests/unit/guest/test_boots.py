@@ -125,6 +125,20 @@ class TestGood(TestCase):
             result.report.workload_detail,
         )
 
+    def test_image_of_a_recipe(self):
+        for note, is_installed in (
+            ('nvidia 12.8', False),
+            ('nvidia', True),
+            ('amdgpu 12.8', True),
+        ):
+            guest = self.make('rocky-9', NVIDIA, image_driver='570.86.15')
+            image = guest.machine.root / 'etc/osc-gpu/image'
+            image.parent.mkdir()
+            image.write_text(f'{note}\n')
+            calls = '\n'.join(guest.boot().calls)
+            self.assertIn('modprobe nvidia', calls)
+            self.assertEqual(is_installed, 'dnf' in calls, note)
+
     def test_no_driver_at_all(self):
         # The image has no lspci either.
         result = self.guest('debian-12', 'none').boot()

@@ -15,6 +15,7 @@
 import json
 
 from osc_gpu.guest import reports
+from osc_gpu.sandbox import guest_systems
 from tests.unit.guest import machines
 
 NVIDIA = {'driver': 'nvidia', 'cuda': '12.8', 'workload': 'smoke'}
@@ -77,7 +78,15 @@ class TestGood(TestCase):
                     first, second = guest.boot(), guest.boot()
                     self.assertEqual([], first.problems)
                     self.assertEqual([], second.problems)
-                    self.assertEqual([], second.calls)
+                    modules = [['modprobe', 'amdgpu']]
+                    if order is not AMD:
+                        modules = [
+                            ['modprobe', 'nvidia'],
+                            ['modprobe', 'nvidia-uvm'],
+                        ]
+                    self.assertEqual(
+                        modules, [call.split() for call in second.calls]
+                    )
                     self.assertEqual(first.report.gpus, second.report.gpus)
                     self.assertEqual(
                         first.report.workload_detail,
@@ -291,6 +300,24 @@ class TestSpoiled(TestCase):
             result = self.make(system, VGPU).boot('headers', 'nouveau')
             self.assertEqual(2, result.outcome.boots)
             self.assertEqual([], result.problems)
+
+    def test_later(self):
+        # A driver that was fine, under a kernel that it was not built for.
+        guest = self.make('rocky-9', NVIDIA)
+        self.assertEqual([], guest.boot().problems)
+        (guest.machine.folder / 'next').write_text('6.0\n')
+        result = guest.boot()
+        self.assertEqual(1, result.outcome.boots)
+        self.assertEqual(
+            'module nvidia: modprobe: FATAL: Module nvidia not found in '
+            'directory /lib/modules/6.0',
+            result.problems[0],
+        )
+        # And it tells of the boot, not of one before.
+        (guest.machine.folder / 'next').write_text(
+            guest_systems.SYSTEMS['rocky-9'].kernel
+        )
+        self.assertEqual([], guest.boot().problems)
 
     def test_unlicensed(self):
         self.check(

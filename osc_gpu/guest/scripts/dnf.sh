@@ -5,13 +5,15 @@ COMPILER=gcc-c++
 
 install() { dnf --assumeyes --quiet install "$@"; }
 
-install_file() { install "$1" && dkms autoinstall; }
+install_file() { install "$1" && build; }
 
-# To build a module takes minutes, and fails again where it has failed.  dnf
-# does not fail with it, and dkms tells why.
+# To build a module takes minutes, and fails again where it has failed.
 install_driver() {
-    patiently install --downloadonly "$@" && install "$@" && dkms autoinstall
+    patiently install --downloadonly "$@" && install "$@" && build
 }
+
+# What is not built yet: dnf does not fail with it, and dkms tells why.
+build() { dkms autoinstall -k "$(uname -r)"; }
 
 new_initramfs() { dracut --force --regenerate-all; }
 
@@ -60,7 +62,11 @@ nvidia_driver() {
     local branch=${VERSION%%.*} package=nvidia-open stream
     case $DRIVER in
     nvidia)
+<<<<<<< HEAD
         package="cuda-drivers"
+=======
+        package='cuda-drivers'
+>>>>>>> issue5g
         stream=${branch:-latest}-dkms
         ;;
     # The newest has a name of another form.

@@ -208,7 +208,11 @@ start_driver() {
     reboot_if_needed
     [ "$module" != nvidia ] || modprobe nvidia-uvm
     step "version of the driver" is_the_version
-    [ "$LICENSE" != true ] || step "licence" systemctl restart nvidia-gridd
+    if [ ! -e "$STATE/done" ] && [ "$LICENSE" = true ]; then
+        step "licence" systemctl restart nvidia-gridd
+    fi
+    # What fails at a later boot is not mended by one more.
+    touch "$STATE/done" "$STATE/rebooted"
 }
 
 # It is asked for when its service starts, at each boot, which takes seconds.
@@ -242,13 +246,13 @@ is_in_the_image() {
 main() {
     new_instance
     exec >> "$LOG" 2>&1
-    if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
-        touch "$STATE/busy"
-        rm -f "$STATE/error"
+    rm -f "$STATE/error"
+    if [ "$DRIVER" != none ]; then
+        [ -e "$STATE/done" ] || touch "$STATE/busy"
         [ -e "$STATE/installed" ] || is_in_the_image || install_all
         touch "$STATE/installed"
+        # At each boot: a new kernel may have no module.
         start_driver
-        touch "$STATE/done"
     fi
     [ "$LICENSE" != true ] || await_license
     workload_once

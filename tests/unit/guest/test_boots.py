@@ -15,6 +15,7 @@
 import json
 
 from osc_gpu.guest import reports
+from osc_gpu.sandbox import guest_systems
 from tests.unit.guest import machines
 
 NVIDIA = {'driver': 'nvidia', 'cuda': '12.8', 'workload': 'smoke'}
@@ -77,7 +78,15 @@ class TestGood(TestCase):
                     first, second = guest.boot(), guest.boot()
                     self.assertEqual([], first.problems)
                     self.assertEqual([], second.problems)
-                    self.assertEqual([], second.calls)
+                    modules = [['modprobe', 'amdgpu']]
+                    if order is not AMD:
+                        modules = [
+                            ['modprobe', 'nvidia'],
+                            ['modprobe', 'nvidia-uvm'],
+                        ]
+                    self.assertEqual(
+                        modules, [call.split() for call in second.calls]
+                    )
                     self.assertEqual(first.report.gpus, second.report.gpus)
                     self.assertEqual(
                         first.report.workload_detail,
@@ -124,6 +133,20 @@ class TestGood(TestCase):
             'nvidia-smi lists 2 GPUs; no CUDA compiler is there to do more',
             result.report.workload_detail,
         )
+
+    def test_image_of_a_recipe(self):
+        for note, is_installed in (
+            ('nvidia 12.8', False),
+            ('nvidia', True),
+            ('amdgpu 12.8', True),
+        ):
+            guest = self.make('rocky-9', NVIDIA, image_driver='570.86.15')
+            image = guest.machine.root / 'etc/osc-gpu/image'
+            image.parent.mkdir()
+            image.write_text(f'{note}\n')
+            calls = '\n'.join(guest.boot().calls)
+            self.assertIn('modprobe nvidia', calls)
+            self.assertEqual(is_installed, 'dnf' in calls, note)
 
     def test_no_driver_at_all(self):
         # The image has no lspci either.
@@ -225,7 +248,8 @@ class TestSpoiled(TestCase):
                 *problems,
             )
             built = [c for c in result.calls if c.startswith('dkms')]
-            self.assertEqual(['dkms autoinstall'], built)
+            self.assertEqual(1, len(built))
+            self.assertRegex(built[0], '^dkms autoinstall -k 5')
 
     def test_module(self):
         guest, _result = self.check(
@@ -276,6 +300,24 @@ class TestSpoiled(TestCase):
             result = self.make(system, VGPU).boot('headers', 'nouveau')
             self.assertEqual(2, result.outcome.boots)
             self.assertEqual([], result.problems)
+
+    def test_later(self):
+        # A driver that was fine, under a kernel that it was not built for.
+        guest = self.make('rocky-9', NVIDIA)
+        self.assertEqual([], guest.boot().problems)
+        (guest.machine.folder / 'next').write_text('6.0\n')
+        result = guest.boot()
+        self.assertEqual(1, result.outcome.boots)
+        self.assertEqual(
+            'module nvidia: modprobe: FATAL: Module nvidia not found in '
+            'directory /lib/modules/6.0',
+            result.problems[0],
+        )
+        # And it tells of the boot, not of one before.
+        (guest.machine.folder / 'next').write_text(
+            guest_systems.SYSTEMS['rocky-9'].kernel
+        )
+        self.assertEqual([], guest.boot().problems)
 
     def test_unlicensed(self):
         self.check(

@@ -62,11 +62,7 @@ nvidia_driver() {
     local branch=${VERSION%%.*} package=nvidia-open stream
     case $DRIVER in
     nvidia)
-<<<<<<< HEAD
-        package="cuda-drivers"
-=======
         package='cuda-drivers'
->>>>>>> issue5g
         stream=${branch:-latest}-dkms
         ;;
     # The newest has a name of another form.

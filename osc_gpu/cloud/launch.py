@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import dataclasses
 import shlex
 import time
+from typing import Protocol
+from typing import TypeVar
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
@@ -198,14 +200,22 @@ def _read_alike(
     )
 
 
-def is_building(server: servers.GpuServer) -> bool:
+class _Server(Protocol):
+    """A server of any kind, as long as it has a status."""
+
+    @property
+    def status(self) -> str: ...
+
+
+S = TypeVar('S', bound=_Server)
+
+
+def is_building(server: _Server) -> bool:
     """Tell whether it is still open what becomes of a new server."""
     return server.status in ('BUILD', 'UNKNOWN')
 
 
-def wait(
-    read: Callable[[], Sequence[servers.GpuServer]], timeout: float
-) -> Sequence[servers.GpuServer]:
+def wait(read: Callable[[], Sequence[S]], timeout: float) -> Sequence[S]:
     """Look until every server is built or failed, or the time is over.
 
     :param read: reads all of them, in one request

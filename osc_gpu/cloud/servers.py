@@ -42,7 +42,8 @@ LOG = logging.getLogger(__name__)
 
 MICROVERSION = '2.73'
 
-_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
+#: What an ID looks like; a name may look so, too.
+UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +195,7 @@ def find_server(
     :raises openstack.exceptions.NotFoundException: there is none
     :raises openstack.exceptions.DuplicateResource: there are several
     """
-    if _UUID.fullmatch(name_or_id):
+    if UUID.fullmatch(name_or_id):
         try:
             return read_server(conn, name_or_id, also)
         except sdk_exceptions.NotFoundException:
@@ -247,15 +248,23 @@ def read_named(
 
     :param suffix: a regular expression for what may follow the name
     """
-    # Nova quotes some characters for some databases (nova/db/utils.py), so
-    # none must be quoted here; a dot stands for them.
-    pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
     return read_all(
         conn,
         also,
-        name=f'^{pattern}{suffix}$',
+        name=name_pattern(name, suffix),
         all_tenants='True' if all_projects else None,
     )
+
+
+def name_pattern(name: str, suffix: str = '') -> str:
+    """Return what Nova's filter of servers takes for about this name.
+
+    :param suffix: a regular expression for what may follow the name
+    """
+    # Nova quotes some characters for some databases (nova/db/utils.py), so
+    # none must be quoted here; a dot stands for them.
+    pattern = re.sub(r'[][\\^$.|?*+(){}]', '.', name)
+    return f'^{pattern}{suffix}$'
 
 
 def warn_of_unknown(found: Iterable[GpuServer]) -> None:

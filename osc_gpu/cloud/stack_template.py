@@ -65,7 +65,8 @@ class Server:
 class Tenant:
     """A tenant with a flavor of its own, as an admin makes it.
 
-    What is None has to be given when a stack is launched.
+    What is None has to be given when a stack is launched. The user has no
+    password yet: Heat would tell it in the events of the stack.
 
     :param ram: of the flavor, in MiB
     :param disk: of the flavor, in GiB
@@ -232,7 +233,6 @@ def _tenant_parameters(tenant: Tenant) -> hot.Snippet:
         ),
         'project_name': hot.text('Name of the new project', tenant.project),
         'user_name': hot.text('Name of the new user', tenant.user),
-        'password': hot.text('Password of the new user') | {'hidden': True},
         'role': hot.text(
             'Role of the user in the project', 'member', 'keystone.role'
         ),
@@ -263,7 +263,6 @@ def _identity_resources() -> hot.Snippet:
             'OS::Keystone::User',
             name=hot.parameter('user_name'),
             domain=hot.parameter('domain'),
-            password=hot.parameter('password'),
             default_project=hot.resource('project'),
             roles=[
                 {

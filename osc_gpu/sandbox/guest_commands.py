@@ -69,7 +69,7 @@ def boot(options: argparse.Namespace) -> int:
             _("%(server)s has %(system)s on its disk already")
             % {'server': server['name'], 'system': machine.system}
         )
-    outcome = machine.boot(user_data, gpus, options.spoil or ())
+    outcome = machine.boot(user_data, gpus, options.spoil)
     asked.say(server['uuid'], outcome.console)
     _print_outcome(server, machine, outcome, len(gpus))
     return 0
@@ -103,21 +103,11 @@ def _print_outcome(
     outcome: guest_machine.Outcome,
     gpus: int,
 ) -> None:
-    print(
-        _(
-            "%(server)s: %(system)s with %(gpus)d GPUs, booted %(boots)d "
-            "times, %(calls)d programs called"
-        )
-        % {
-            'server': server['name'],
-            'system': machine.system,
-            'gpus': gpus,
-            'boots': outcome.boots,
-            'calls': len(outcome.calls),
-        }
-    )
+    print(_("System   %s") % machine.system)
+    print(_("GPUs     %d") % gpus)
+    print(_("Boots    %d") % outcome.boots)
     for what in outcome.left:
-        print(_("Not done: %s") % ' '.join(what.split()))
+        print(_("Not done %s") % ' '.join(what.split()))
     print(_("Disk     %s") % machine.root)
-    print(_("Console  openstack console log show %s")
-          % shlex.quote(server['name']))  # fmt: skip
+    name = shlex.quote(server['name'])
+    print(_("Console  openstack console log show %s") % name)

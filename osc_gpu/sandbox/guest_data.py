@@ -77,6 +77,8 @@ def parts(content: bytes) -> tuple[Part, ...]:
 
 def _parts(content: bytes) -> Iterator[Part]:
     content = _unpack(content)
+    if not content:
+        return
     if b'mime-version:' not in content[:4096].lower():
         yield from _open(Part(_UNKNOWN[1], 'part-001', content))
         return
@@ -264,11 +266,11 @@ def _merge_texts(options: Options, old: str, new: Any) -> Any:
 
 def _is_to_merge(how: Collection[str], value: Any) -> bool:
     asked = {
-        list: {'recurse_list', 'recurse_array'},
-        str: {'recurse_str'},
-        dict: {'recurse_dict'},
-    }
-    return bool(asked.get(type(value), set()) & set(how))
+        'list': ('recurse_list', 'recurse_array'),
+        'str': ('recurse_str',),
+        'dict': ('recurse_dict',),
+    }.get(type(value).__name__, ())
+    return any(name in how for name in asked)
 
 
 _KINDS: tuple[tuple[type, str, Callable[[Options, Any, Any], Any]], ...] = (

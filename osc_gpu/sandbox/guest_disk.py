@@ -47,7 +47,7 @@ SPOILS = (
 CONSOLE = 'dev/ttyS0'
 _STAND_INS = pathlib.Path(__file__).with_name('stand_ins')
 #: Those that come with packages or files.
-_LATER = ('lspci', 'nvidia-smi', 'nvcc', 'rocminfo')
+_LATER = ('dkms', 'lspci', 'nvidia-smi', 'nvcc', 'rocminfo')
 #: Those that only have to be called.
 _RECORDED = ('dracut', 'subscription-manager', 'sync', 'update-initramfs')
 _TOOLS = (

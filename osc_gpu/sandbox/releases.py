@@ -198,10 +198,10 @@ def is_complete(release: str, extra: str = '') -> bool:
 def ensure(
     release: str, report: progress.Progress, extra: str = ''
 ) -> Installation:
-    """Install a release, or an extra on top of it, unless it is.
+    """Install a release, or an extra of it, unless it is, and return where.
 
-    Returns where.
-    Raises SandboxError, with the end of the log, when it does not work out.
+    An extra goes on top of its release, which has to be there. Raises
+    SandboxError, with the end of the log, when it does not work out.
     """
     place = installation(release, extra)
     if is_complete(release, extra):
@@ -278,13 +278,9 @@ def _make_venv(
     # Of a virtual environment's Python, venv takes the one it is made from.
     command = [sys.executable, '-m', 'venv', str(made.venv)]
     steps.run(command, place.log, made.folder)
-    constraints = ['--constraint', str(place.constraints)]
+    constraints = [place.constraints]
     if place.extra:
-        below = installation(place.release)
-        (made.site_packages / 'release.pth').write_text(
-            f'{below.site_packages}\n'
-        )
-        constraints += ['--constraint', str(below.constraints)]
+        constraints.append(_put_on_top(made, installation(place.release)))
     text = place.constraints.read_text()
     pins = len(re.findall(r'(?m)^[^#\s]+==', text))
     report.step(_("  %d packages") % pins)
@@ -303,12 +299,20 @@ def _make_venv(
             str(made.python), '-m', 'pip', 'install', '--no-user',
             '--no-input', '--disable-pip-version-check',
             '--no-warn-script-location', '--progress-bar', 'off',
-            *constraints, *place.packages,
+            *(f'--constraint={path}' for path in constraints),
+            *place.packages,
         ],
         place.log,
         made.folder,
         told=told,
     )  # fmt: skip
+
+
+def _put_on_top(made: Installation, below: Installation) -> pathlib.Path:
+    """Let an environment see another one's packages; return their pins."""
+    path = made.site_packages / 'release.pth'
+    path.write_text(f'{below.site_packages}\n')
+    return below.constraints
 
 
 def _make_template(

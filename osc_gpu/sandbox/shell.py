@@ -33,8 +33,7 @@ from osc_gpu.i18n import _
 from osc_gpu.sandbox import commands
 from osc_gpu.sandbox import errors
 from osc_gpu.sandbox import guest_commands
-from osc_gpu.sandbox import guest_disk
-from osc_gpu.sandbox import guest_systems
+from osc_gpu.sandbox import guest_options
 from osc_gpu.sandbox import releases
 from osc_gpu.sandbox import topology
 
@@ -206,44 +205,9 @@ def _add_guests(nouns: Any) -> None:
         'guest', help=_("Let the guest of a server do something")
     ).add_subparsers(metavar='<action>', required=True)
     text = _("Let it write to its serial console")
-    say = _add(actions, 'say', guest_commands.say, text)
+    guest_options.add_say(_add(actions, 'say', guest_commands.say, text))
     text = _("Boot it in a folder: install drivers, report its GPUs")
-    boot = _add(actions, 'boot', guest_commands.boot, text)
-    for parser in (say, boot):
-        parser.add_argument(
-            'server', metavar='<server>', help=_("Server (name or ID)")
-        )
-    say.add_argument(
-        'text',
-        metavar='<text>',
-        nargs='?',
-        help=_("What it writes (default: standard input)"),
-    )
-    _add_boot(boot)
-
-
-def _add_boot(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--os',
-        metavar='<os>',
-        choices=guest_systems.SYSTEMS,
-        help=_(
-            "System on its new disk: %(choices)s (default: that of the image "
-            "or of the user data)"
-        ),
-    )
-    parser.add_argument(
-        '--image-driver',
-        metavar='<version>',
-        help=_("Version of the NVIDIA driver on its new disk (default: none)"),
-    )
-    parser.add_argument(
-        '--spoil',
-        metavar='<what>',
-        choices=guest_disk.SPOILS,
-        action='append',
-        help=_("Spoil it: %(choices)s (repeat option for several)"),
-    )
+    guest_options.add_boot(_add(actions, 'boot', guest_commands.boot, text))
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:

@@ -240,13 +240,18 @@ def _complete(
 def _system_of(
     conn: 'connection.Connection', parsed_args: argparse.Namespace
 ) -> 'systems.System | None':
-    from osc_gpu.cloud import guest_images
+    from osc_gpu.cloud import image_properties
+    from osc_gpu.cloud import images
     from osc_gpu.guest import systems
 
     # A volume tells nothing of what is in it.
     if not parsed_args.image:
         return None
-    return systems.of_image(*guest_images.read_system(conn, parsed_args.image))
+    image = images.find_image(conn, parsed_args.image)
+    return systems.of_image(
+        image_properties.get(image.properties, image_properties.OS_DISTRO),
+        image_properties.get(image.properties, image_properties.OS_VERSION),
+    )
 
 
 def _read_token(path: str | None) -> str:
@@ -274,11 +279,12 @@ def compose(order: 'orders.Order', path: str | None) -> bytes:
     """
     from osc_gpu.guest import user_data
 
-    if not path:
-        return user_data.compose(order)
+    users = b''
     try:
-        with open(path, 'rb') as file:
-            return user_data.compose(order, file.read())
+        if path:
+            with open(path, 'rb') as file:
+                users = file.read()
+        return user_data.compose(order, users)
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
     except ValueError as exc:
@@ -294,7 +300,7 @@ def to_show(order: 'orders.Order', path: str | None) -> str:
 
     if order.token:
         order = dataclasses.replace(order, token=_("(the licence token)"))
-    return compose(order, path).decode()
+    return compose(order, path).decode(errors='replace')
 
 
 def pack(content: bytes) -> bytes:

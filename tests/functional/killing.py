@@ -123,10 +123,16 @@ class Killed:
         return self.result.status == -signal.SIGKILL
 
 
+#: The APIs that a Rig stands in front of, each with its path.
+_APIS = {'compute': '/v2.1', 'placement': ''}
+
+
 class Rig:
     """Commands on a sandbox, with a trigger in front of its APIs."""
 
-    def __init__(self, case: base.TestCase) -> None:
+    def __init__(
+        self, case: base.TestCase, apis: Mapping[str, str] = _APIS
+    ) -> None:
         self.case = case
         self._stack = contextlib.ExitStack()
         self._lock = threading.Lock()
@@ -139,7 +145,7 @@ class Rig:
         self._when = AFTER
         self._process: subprocess.Popen[str] | None = None
         endpoints = {}
-        for name, path in (('compute', '/v2.1'), ('placement', '')):
+        for name, path in apis.items():
             proxy = wire.Proxy(f'{case.spec.url(name)}{path}')
             self._stack.callback(proxy.stop)
             proxy.before = lambda request: self._reached(BEFORE, request)
@@ -188,6 +194,7 @@ class Rig:
         at: int = 0,
         when: str = AFTER,
         counting: str = ALL,
+        user: str = 'admin',
     ) -> Killed:
         """Run ``openstack <argv>``; kill it at a request, if that is given.
 
@@ -202,7 +209,7 @@ class Rig:
                 *argv,
                 env={
                     'OS_CLIENT_CONFIG_FILE': str(self._clouds),
-                    'OS_CLOUD': specs.cloud('admin'),
+                    'OS_CLOUD': specs.cloud(user),
                 },
             )
         try:

@@ -83,9 +83,19 @@ class TestCase(wire.TestCase):
         if not cases.KINDS[kind].has_volume:
             return True
         return 'volume' in self.spec.ports and all(
-            order['point'] in cases.SHELVING
+            self._point(cases.KINDS[kind], cases.FAULTS[fault], order['point'])
             for order in cases.FAULTS[fault].orders
         )
+
+    def _point(self, kind: cases.Kind, fault: cases.Fault, point: str) -> str:
+        """Return where such a server meets a fault; '' if it does not.
+
+        One on volumes is shelved, if a host is known to have room for it.
+        """
+        is_known = self.spec.topology['pci_in_placement'] or fault.is_targeted
+        if kind.has_volume and is_known:
+            return cases.SHELVING.get(point, '')
+        return point
 
     def _verdict(self, kind: cases.Kind, fault: cases.Fault) -> str:
         server = self.launch(kind)
@@ -294,9 +304,7 @@ class TestCase(wire.TestCase):
     ) -> Iterator[None]:
         """Have a fault while a command runs, and heal the cloud after it."""
         for order in fault.orders:
-            point = order['point']
-            if kind.has_volume:
-                point = cases.SHELVING[point]
+            point = self._point(kind, fault, order['point'])
             self.control.set_fault(order | {'point': point, 'server': server})
         over = threading.Event()
         dead = {'source': source, 'target': target}.get(fault.dies, '')

@@ -92,10 +92,14 @@ class TestCase(unittest.TestCase):
         self._add_keystone()
         self._add_discovery()
 
-    def _add_keystone(self) -> None:
-        token = ksa_fixture.V3Token(user_id=USER_ID, project_id=PROJECT_ID)
-        token.set_project_scope(id=PROJECT_ID)
-        token.add_role(name='admin')
+    def token(
+        self, *roles: str, project_id: str = PROJECT_ID, **more: Any
+    ) -> ksa_fixture.V3Token:
+        """Return a token for a project, with the catalogue of the cloud."""
+        token = ksa_fixture.V3Token(user_id=USER_ID, project_id=project_id)
+        token.set_project_scope(id=project_id, **more)
+        for role in roles:
+            token.add_role(name=role)
         for service, url in _SERVICES.items():
             if service not in self.missing_services:
                 token.add_service(service).add_standard_endpoints(
@@ -104,13 +108,16 @@ class TestCase(unittest.TestCase):
         token.add_service('identity').add_standard_endpoints(
             public=AUTH_URL, region='RegionOne'
         )
+        return token
+
+    def _add_keystone(self) -> None:
         self.cloud.get(
             AUTH_URL,
             json={'version': ksa_fixture.V3Discovery(AUTH_URL)},
         )
         self.cloud.post(
             f'{AUTH_URL}/auth/tokens',
-            json=token,
+            json=self.token('admin'),
             headers={'X-Subject-Token': 'token'},
         )
 
@@ -201,7 +208,7 @@ class TestCase(unittest.TestCase):
         asked = []
         for request in self.cloud.request_history:
             url = str(request.url)
-            if url.startswith(AUTH_URL) and '/auth/' in url:
+            if url.startswith(f'{AUTH_URL}/auth/tokens'):
                 continue
             for root in (*_SERVICES.values(), AUTH_URL):
                 if url.startswith(root):

@@ -218,3 +218,69 @@ class TestBenchNova(unittest.TestCase):
         self.assertEqual(404, self.get('/servers/nope')[0])
         self.assertEqual(400, self.get('/servers', 'POST')[0])
         self.assertIn('NOT FORESEEN GET /v2.1/os-keypairs', self.replay.counts)
+
+
+class TestDeriveCloudConfigSchema(unittest.TestCase):
+    SCHEMA = {
+        '$schema': 'draft',
+        'allOf': [{'$ref': '#/$defs/base'}, {'$ref': '#/$defs/other'},
+                  {'$ref': '#/$defs/files'}],
+        'additionalProperties': False,
+        'properties': {'runcmd': {}, 'users': {}},
+        '$defs': {
+            'base': {'properties': {'merge_how': {'$ref': '#/$defs/how'},
+                                    'users': {'type': 'array'}}},
+            'how': {'oneOf': [{'type': 'string', 'description': 'x'},
+                              {'$ref': '#/$defs/list'}]},
+            'list': {'type': 'array', 'default': []},
+            'other': {},
+            'files': {'properties': {'runcmd': {'minItems': 1},
+                                     'write_files': {}}},
+        },
+    }  # fmt: skip
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tool = load('derive_cloud_config_schema')
+
+    def test_derived(self) -> None:
+        self.assertEqual(
+            {
+                '$schema': 'draft',
+                '$comment': self.tool.COMMENT,
+                'type': 'object',
+                'additionalProperties': False,
+                'properties': {
+                    'merge_how': {'$ref': '#/$defs/how'},
+                    'runcmd': {'minItems': 1},
+                    'write_files': {},
+                },
+                '$defs': {
+                    'how': {
+                        'oneOf': [
+                            {'type': 'string'},
+                            {'$ref': '#/$defs/list'},
+                        ]
+                    },
+                    'list': {'type': 'array'},
+                },
+            },
+            self.tool.derive(self.SCHEMA),
+        )
+
+    def test_a_key_that_is_not_there(self) -> None:
+        with self.assertRaises(KeyError):
+            self.tool.derive(self.SCHEMA | {'allOf': []})
+
+    def test_written(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, 'schema.json')
+            path.write_text(json.dumps(self.SCHEMA))
+            target = pathlib.Path(folder, 'derived.json')
+            with mock.patch.object(self.tool, 'TARGET', target):
+                self.assertEqual(0, self.tool.main([str(path)]))
+            self.assertIn('merge_how', json.loads(target.read_text())
+                          ['properties'])  # fmt: skip
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            self.assertEqual(2, self.tool.main([]))
+        self.assertIn('derive_cloud_config_schema.py <', stderr.getvalue())

@@ -1,6 +1,8 @@
 
 # Ubuntu and Debian.
 
+COMPILER=g++
+
 apt() {
     apt-get -qq -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 "$@"
 }

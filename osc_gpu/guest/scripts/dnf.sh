@@ -1,12 +1,19 @@
 
 # Red Hat Enterprise Linux, Rocky Linux, AlmaLinux.
 
+COMPILER=gcc-c++
+
 install() { dnf --assumeyes --quiet install "$@"; }
 
-install_file() { install "$1"; }
+install_file() { install "$1" && build; }
 
 # To build a module takes minutes, and fails again where it has failed.
-install_driver() { patiently install --downloadonly "$@" && install "$@"; }
+install_driver() {
+    patiently install --downloadonly "$@" && install "$@" && build
+}
+
+# What is not built yet: dnf does not fail with it, and dkms tells why.
+build() { dkms autoinstall -k "$(uname -r)"; }
 
 new_initramfs() { dracut --force --regenerate-all; }
 
@@ -55,7 +62,7 @@ nvidia_driver() {
     local branch=${VERSION%%.*} package=nvidia-open stream
     case $DRIVER in
     nvidia)
-        package=cuda-drivers
+        package='cuda-drivers'
         stream=${branch:-latest}-dkms
         ;;
     # The newest has a name of another form.

@@ -18,11 +18,10 @@ fi
 
 # A JSON string of the text on standard input, or null if there is none.
 text() {
-    tr -d '\000-\010\013\014\016-\037\177' | tr '\t\n\r' '   ' |
-        cut -b 1-400 | iconv -c -f UTF-8 -t UTF-8 | awk '
-            { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); sub(/ +$/, "")
-              all = all $0 }
-            END { print all == "" ? "null" : "\"" all "\"" }'
+    local all
+    all=$(tr '\000-\037\177' ' ' | cut -b 1-400 |
+        iconv -c -f UTF-8 -t UTF-8 | sed 's/[\\"]/\\&/g; s/ *$//')
+    if [ "$all" ]; then printf '"%s"\n' "$all"; else echo null; fi
 }
 
 # A JSON number, or null if the text on standard input is none.
@@ -160,8 +159,9 @@ of_nvidia() {
         : > "$found"
     fi
     gpus=$(nvidia_json < "$found")
-    driver='"nvidia"'
-    version=$(cut -d, -f4 "$found" | first_line | sed 's/^ *//' | text)
+    [ ! -e "$ROOT/sys/module/nvidia" ] || driver='"nvidia"'
+    version=$(text 2> /dev/null < "$ROOT/sys/module/nvidia/version" ||
+        echo null)
     cuda=$(nvidia-smi 2>> "$noise" |
         sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | first_line | text)
     license=$(license | text)

@@ -5,7 +5,7 @@
 # done is written to /var/log/osc-gpu-setup.log.
 #
 # OSC_GPU_ROOT is where / is.
-# shellcheck disable=SC2329
+# shellcheck disable=SC2034,SC2329
 
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
@@ -16,7 +16,7 @@ STATE=$ROOT/var/lib/osc-gpu
 LOG=$ROOT/var/log/osc-gpu-setup.log
 
 SYSTEM='' DRIVER=none VERSION='' URL='' CUDA='' LICENSE=false WORKLOAD=''
-NVIDIA_FOLDER='' AMD_NAME=''
+NVIDIA_FOLDER='' AMD_NAME='' COMPILER=''
 # shellcheck source=/dev/null
 . "$ROOT/etc/osc-gpu/settings" || exit 1
 
@@ -140,26 +140,34 @@ amd_driver_release() {
     esac
 }
 
+# nvcc needs the other compiler's headers, and to link.
 cuda() {
-    patiently install "cuda-toolkit-${CUDA//./-}"
+    patiently install "cuda-toolkit-${CUDA//./-}" "$COMPILER" || return
     echo "export PATH=/usr/local/cuda/bin:\$PATH" \
         > "$ROOT/etc/profile.d/osc-gpu-cuda.sh"
 }
 
-# The module has to be the one of the version that was asked for.
 load() {
-    local module=$1
-    if ! modprobe "$module"; then
-        [ -e "$STATE/rebooted" ] && return 1
-        if [ -n "$(find "$ROOT"/lib/modules -name "$module.ko*" -print \
-            -quit 2> /dev/null)" ]; then
-            reboot_later "$module cannot be loaded by this kernel"
-            return
-        fi
+    local module=$1 said
+    said=$(modprobe "$module" 2>&1) && return
+    echo "$said"
+    # A locked kernel calls it a lack of permission.
+    if grep -qiE 'key was rejected|required key|not permitted' <<< "$said"
+    then
+        echo "Secure Boot is on and refuses the driver: it is not signed by a \
+key of this machine"
         return 1
     fi
+    [ ! -e "$STATE/rebooted" ] && is_built "$module" &&
+        reboot_later "$module cannot be loaded by this kernel"
 }
 
+is_built() {
+    [ -n "$(find "$ROOT"/lib/modules -name "$1.ko*" -print -quit \
+        2> /dev/null)" ]
+}
+
+# The module has to be the one of the version that was asked for.
 is_the_version() {
     local found
     [ -n "$VERSION" ] && [ "$DRIVER" != amdgpu ] || return 0
@@ -168,19 +176,6 @@ is_the_version() {
     "$VERSION" | "$VERSION".*) return ;;
     esac
     echo "driver $found is installed, and $VERSION was asked for"
-    return 1
-}
-
-# Secure Boot takes no module that this machine has built by itself.
-explain_secure_boot() {
-    # A locked kernel calls it a lack of permission.
-    if modprobe "$1" 2>&1 |
-        grep -qiE 'key was rejected|required key|not permitted'; then
-        echo "Secure Boot is on and refuses the driver: it is not signed by \
-a key of this machine"
-    else
-        modprobe "$1"
-    fi
     return 1
 }
 
@@ -209,13 +204,15 @@ install_all() {
 start_driver() {
     local module=nvidia
     [ "$DRIVER" != amdgpu ] || module=amdgpu
-    if ! load "$module" > "$STATE/output" 2>&1; then
-        step "module $module" explain_secure_boot "$module"
-    fi
+    step "module $module" load "$module"
     reboot_if_needed
     [ "$module" != nvidia ] || modprobe nvidia-uvm
     step "version of the driver" is_the_version
-    [ "$LICENSE" != true ] || step "licence" systemctl restart nvidia-gridd
+    if [ ! -e "$STATE/done" ] && [ "$LICENSE" = true ]; then
+        step "licence" systemctl restart nvidia-gridd
+    fi
+    # What fails at a later boot is not mended by one more.
+    touch "$STATE/done" "$STATE/rebooted"
 }
 
 # It is asked for when its service starts, at each boot, which takes seconds.
@@ -249,13 +246,13 @@ is_in_the_image() {
 main() {
     new_instance
     exec >> "$LOG" 2>&1
-    if [ ! -e "$STATE/done" ] && [ "$DRIVER" != none ]; then
-        touch "$STATE/busy"
-        rm -f "$STATE/error"
+    rm -f "$STATE/error"
+    if [ "$DRIVER" != none ]; then
+        [ -e "$STATE/done" ] || touch "$STATE/busy"
         [ -e "$STATE/installed" ] || is_in_the_image || install_all
         touch "$STATE/installed"
+        # At each boot: a new kernel may have no module.
         start_driver
-        touch "$STATE/done"
     fi
     [ "$LICENSE" != true ] || await_license
     workload_once

@@ -17,6 +17,19 @@ compiler() {
     command -v nvcc
 }
 
+# How many GPUs a program lists; what it says, if it lists none.
+#
+# <pattern of a GPU's line> <program> [<argument>...]
+listed() {
+    local pattern=$1 count
+    shift
+    timeout 60 "$@" > "$folder/list" 2>&1 &&
+        count=$(grep -c "$pattern" "$folder/list") &&
+        echo "$1 lists $count GPUs" && return
+    tail -n 1 "$folder/list"
+    return 1
+}
+
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 if command -v nvidia-smi > /dev/null; then
@@ -26,14 +39,14 @@ if command -v nvidia-smi > /dev/null; then
             timeout 600 "$folder/smoke"
     else
         # Without a compiler the driver itself is asked.
-        timeout 60 nvidia-smi -L > "$folder/list" && [ -s "$folder/list" ] &&
-            echo "nvidia-smi lists $(wc -l < "$folder/list") GPUs;" \
-                "no CUDA compiler is there to do more"
+        said=$(listed '^GPU ' nvidia-smi -L) &&
+            said="$said; no CUDA compiler is there to do more"
+        status=$?
+        echo "$said"
+        exit $status
     fi
 elif command -v rocminfo > /dev/null; then
-    timeout 60 rocminfo > "$folder/list" &&
-        agents=$(grep -c 'Device Type: *GPU' "$folder/list") &&
-        echo "rocminfo lists $agents GPUs"
+    listed 'Device Type: *GPU' rocminfo
 else
     echo "neither nvidia-smi nor rocminfo is there"
     false

@@ -42,6 +42,7 @@ _connections: dict[str, Any] = {}
 
 def install() -> None:
     """Put the fakes in place for the whole process; call it once."""
+    from nova.privsep import path as privileged_path
     from nova.tests import fixtures as nova_fixtures
     from nova.tests.fixtures import libvirt as fakelibvirt
     from nova.tests.fixtures import libvirt_imagebackend
@@ -89,6 +90,7 @@ def install() -> None:
             functools.partialmethod(_define, fakelibvirt.Connection.defineXML),
         ),
         (utils, 'is_valid_hostname', lambda name: True),
+        (privileged_path, 'last_bytes', _last_bytes),
     ):
         setattr(target, attribute, fake)
     mock.patch(
@@ -161,6 +163,14 @@ def console(guest_uuid: str) -> pathlib.Path:
 
     folder = pathlib.Path(nova.conf.CONF.instances_path, guest_uuid)
     return folder / 'console.log'
+
+
+def _last_bytes(path: str, num: int) -> tuple[bytes, int]:
+    # Consoles are our own files here, and Nova would have sudo read them.
+    with open(path, 'rb') as stream:
+        start = max(0, stream.seek(0, os.SEEK_END) - num)
+        stream.seek(start)
+        return stream.read(), start
 
 
 def _describe(domain: Any, describe: Callable[..., str], flags: int) -> str:

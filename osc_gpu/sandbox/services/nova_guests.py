@@ -55,10 +55,12 @@ def _servers() -> list[Any]:
     found = []
     for cell in objects.CellMappingList.get_all(admin):
         with context.target_cell(admin, cell) as in_cell:
-            found += objects.InstanceList.get_by_filters(
-                in_cell,
-                {'deleted': False},
-                expected_attrs=['system_metadata'],
+            found.extend(
+                objects.InstanceList.get_by_filters(
+                    in_cell,
+                    {'deleted': False},
+                    expected_attrs=['system_metadata'],
+                )
             )
     return found
 

@@ -11,16 +11,20 @@ record() {
     local words
     # What a system does by itself when it boots is no call.
     [ -z "${OSC_GPU_BOOTING:-}" ] || return
-    printf -v words ' %q' "${0##*/}" "${@//"$ROOT"/}"
+    set -- "${@//"$ROOT"/}"
+    printf -v words ' %q' "${0##*/}" "${@//"$MACHINE"/}"
     echo "${words# }" >> "$MACHINE/calls"
 }
 
-# Whether the guest was to be spoiled in a way: guest_machine.py has the list.
+# Whether the guest was to be spoiled in a way: guest_disk.py has the list.
 spoiled() { [ -e "$MACHINE/spoils/$1" ]; }
 
 fact() { [ ! -e "$MACHINE/$1" ] || cat "$MACHINE/$1"; }
 
 say() { echo "$*" >&2; }
+
+# The lines of the GPUs that a vendor's driver gets to work.
+working() { grep " $1 " "$MACHINE/working"; }
 
 # Programs come with their packages.
 appear() {
@@ -98,7 +102,9 @@ file_package() {
 # Effects of a package, whoever installs it; status 1 if there is none such.
 package() {
     case $1 in
-    dkms | gcc | make | ca-certificates | curl) ;;
+    gcc | make | ca-certificates | curl) ;;
+    g++ | gcc-c++) : > "$MACHINE/c++" ;;
+    dkms) appear dkms ;;
     pciutils) appear lspci ;;
     linux-headers-generic | linux-headers-amd64 | kernel-devel)
         : > "$MACHINE/headers/$(fact newest)"

@@ -131,7 +131,6 @@ user:
   properties:
     name: {get_param: user_name}
     domain: {get_param: domain}
-    password: {get_param: password}
     default_project: {get_resource: project}
     roles:
     - role: {get_param: role}
@@ -310,11 +309,6 @@ class TestTenant(TestCase):
             defaults(template),
         )
 
-    def test_password_is_asked_for_and_hidden(self):
-        parameters = stack_template.of_tenant(TENANT)['parameters']
-        self.assertIs(True, parameters['password']['hidden'])
-        self.assertNotIn('default', parameters['password'])
-
     def test_nothing_given(self):
         template = stack_template.of_tenant(stack_template.Tenant())
         self.assertWhole(template)
@@ -324,7 +318,7 @@ class TestTenant(TestCase):
         )
 
     def test_hostile_extra_spec(self):
-        specs = {'get_param': 'password'}
+        specs = {'get_param': 'user_name'}
         template = stack_template.of_tenant(
             dataclasses.replace(TENANT, extra_specs=specs)
         )

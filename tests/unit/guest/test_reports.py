@@ -115,6 +115,10 @@ class TestFind(unittest.TestCase):
     def test_any_text(self, text):
         reports.find(line(text))
 
+    # Making values, not reading them, takes long on a busy machine.
+    @hypothesis.settings(
+        suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     @hypothesis.given(
         strategies.recursive(
             strategies.none()

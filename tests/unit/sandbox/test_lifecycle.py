@@ -444,7 +444,7 @@ class TestAsking(SandboxTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.spec = self.make_spec()
+        self.spec = self.make_spec(extras=['heat'])
         self.http = server.HTTPServer(('127.0.0.1', 0), Handler)
         self.addCleanup(self.http.server_close)
         thread = threading.Thread(

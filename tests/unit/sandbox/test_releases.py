@@ -142,11 +142,10 @@ class TestEnsure(ReleasesTestCase):
 
         command = self.runner.commands[1]
         self.assertEqual('install', command[3])
-        index = command.index('--constraint')
-        self.assertEqual(
-            str(releases.constraints_file('2026.2')), command[index + 1]
+        index = command.index(
+            f'--constraint={releases.constraints_file("2026.2")}'
         )
-        self.assertEqual(list(releases.PACKAGES), command[index + 2 :])
+        self.assertEqual(list(releases.PACKAGES), command[index + 1 :])
 
     def test_partial(self) -> None:
         for step in EVERYTHING:
@@ -301,17 +300,13 @@ class TestExtra(ReleasesTestCase):
             f'{release.site_packages}\n',
             (place.site_packages / 'release.pth').read_text(),
         )
-        command = self.runner.commands[1]
-        index = command.index('--constraint')
         self.assertEqual(
             [
-                '--constraint',
-                str(releases.constraints_file('2026.2', 'heat')),
-                '--constraint',
-                str(releases.constraints_file('2026.2')),
+                f'--constraint={releases.constraints_file("2026.2", "heat")}',
+                f'--constraint={releases.constraints_file("2026.2")}',
                 'openstack-heat',
             ],
-            command[index:],
+            self.runner.commands[1][-3:],
         )
         self.assertEqual(
             f'Installing heat of OpenStack 2026.2 into {place.folder}, once',

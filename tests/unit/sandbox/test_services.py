@@ -39,6 +39,7 @@ from services import nova_control
 from services import nova_deaths
 from services import nova_fakes
 from services import nova_faults
+from services import nova_guests
 
 
 def card(**more):
@@ -410,6 +411,70 @@ class TestDeaths(unittest.TestCase):
             computes.kill('gpu1')
 
 
+class TestConsoles(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name, 'it\'s <"here">')
+        patcher = mock.patch.object(
+            nova_fakes,
+            'console',
+            autospec=True,
+            side_effect=lambda uuid: self.folder / uuid / 'console.log',
+        )
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        self.domain = mock.Mock(spec=['UUIDString'])
+        self.domain.UUIDString.return_value = 's'
+
+    def say(self, text, *states):
+        guests = {
+            f'gpu{number}': [{'uuid': 's', 'state': state}]
+            for number, state in enumerate(states)
+        }
+        nova_guests.say('s', text, guests)
+
+    def test_said(self):
+        self.say('a\u00e4', 'running')
+        self.say('b\udce4', 'shutoff', 'running')
+        path = self.folder / 's/console.log'
+        self.assertEqual('a\u00e4b?', path.read_text())
+        # For Nova, which asks with root's help otherwise.
+        self.assertEqual((b'\xa4b?', 2), nova_fakes._last_bytes(path, 3))
+        self.assertEqual(0, nova_fakes._last_bytes(path, 100)[1])
+
+    def test_only_by_what_runs(self):
+        for states, message in (
+            (('shutoff',), 'the guest is shutoff'),
+            ((), 'no guest on any host'),
+        ):
+            with self.assertRaisesRegex(nova_computes.Conflict, message):
+                self.say('x', *states)
+        self.assertFalse(self.folder.exists())
+
+    def test_begun_anew(self):
+        start = mock.Mock(spec=[])
+        nova_fakes._start(self.domain, start, 0)
+        self.say('before', 'running')
+        nova_fakes._start(self.domain, start, 0)
+        self.assertEqual('', (self.folder / 's/console.log').read_text())
+        self.assertEqual([mock.call(self.domain, 0)] * 2, start.mock_calls)
+
+    def test_where_nova_looks(self):
+        xml = nova_fakes._describe(
+            self.domain,
+            lambda domain, flags: (
+                "<console><source path='dummy.log'/></console>"
+            ),
+            0,
+        )
+        (source,) = ElementTree.fromstring(xml)
+        self.assertEqual(
+            str(self.folder / 's/console.log'), source.get('path')
+        )
+
+
 class TestControl(unittest.TestCase):
     def setUp(self):
         super().setUp()
@@ -421,11 +486,12 @@ class TestControl(unittest.TestCase):
             'secret', self.computes, nova_faults.Faults()
         )
 
-    def ask(self, method, path, body=None, token='secret'):
+    def ask(self, method, path, body=None, token='secret', query=''):
         data = json.dumps(body).encode()
         environ = {
             'REQUEST_METHOD': method,
             'PATH_INFO': path,
+            'QUERY_STRING': query,
             'CONTENT_LENGTH': str(len(data)),
             'wsgi.input': io.BytesIO(data),
             'HTTP_X_SANDBOX_TOKEN': token,
@@ -450,6 +516,24 @@ class TestControl(unittest.TestCase):
         self.assertEqual((200, [fault]), self.ask('GET', '/faults'))
         self.assertEqual(400, self.ask('POST', '/faults', {'x': 1})[0])
         self.assertEqual((200, []), self.ask('DELETE', '/faults'))
+
+    def test_servers(self):
+        found = {'uuid': 'u', 'user_data': None}
+        with mock.patch.object(
+            nova_guests, 'find', autospec=True, return_value=found
+        ) as find:
+            self.assertEqual(
+                (200, found),
+                self.ask('GET', '/server', query='name=a%2Fb+%C3%A4'),
+            )
+            find.assert_called_once_with('a/b \u00e4')
+            self.ask('GET', '/server', query='name=')
+            find.assert_called_with('')
+            find.side_effect = nova_computes.Unknown('no server x')
+            self.assertEqual(
+                (404, {'error': 'no server x'}),
+                self.ask('GET', '/server', query='name=x'),
+            )
 
     def test_hosts(self):
         self.assertEqual(

@@ -122,6 +122,9 @@ class TestUsage(ShellTestCase):
             ('install --all --release 2025.1', 'not allowed with argument'),
             ('up --with swift', "invalid choice: 'swift'"),
             ('status -f yaml', "invalid choice: 'yaml'"),
+            ('guest say', 'required: <server>'),
+            ('guest boot s --spoil all', "invalid choice: 'all'"),
+            ('guest boot s --os beos-5', "invalid choice: 'beos-5'"),
         ):
             with self.subTest(line):
                 result = self.run_shell(*line.split())
@@ -132,7 +135,7 @@ class TestUsage(ShellTestCase):
         for line in (
             '', 'up', 'down', 'status', 'env', 'fault', 'fault set',
             'fault list', 'fault clear', 'host', 'host kill', 'host start',
-            'install',
+            'guest', 'guest say', 'guest boot', 'install',
         ):  # fmt: skip
             with self.subTest(line):
                 text = self.ok(*line.split(), '--help')

@@ -328,6 +328,12 @@ class TestAdmin(TestCase):
         conn = openstack.connect(
             load_envvars=False, auth=auth, region_name=self.spec.region
         )
+        # Keystone revokes what it issued in the second of a new password.
+        trusts = f'/OS-TRUST/trusts?trustor_user_id={conn.current_user_id}'
+        base.wait_until(
+            'the user may ask',
+            lambda: conn.identity.get(trusts).status_code == 200,
+        )
         before = self.present(conn)
         template = self.template(
             '--flavor', flavor, '--image', 'cirros',

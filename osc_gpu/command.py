@@ -96,3 +96,13 @@ class Lister(CloudMixin, command.Lister):
 
 class ShowOne(CloudMixin, command.ShowOne):
     """A command that prints the fields of one object."""
+
+
+class Check(Lister):
+    """A command that prints findings, and has 1 as exit status for errors."""
+
+    has_error = False
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; return 1 for an error among the findings."""
+        return super().run(parsed_args) or int(self.has_error)

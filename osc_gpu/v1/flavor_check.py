@@ -23,13 +23,11 @@ from osc_gpu.v1 import options
 _COLUMNS = ('Flavor', 'Severity', 'Check', 'Detail')
 
 
-class CheckFlavor(command.Lister):
+class CheckFlavor(command.Check):
     _description = _("""Check flavors that request GPUs (admin only).
 
 Lists what is wrong with them on this cloud: the exit status is 1 if any of
 that is an error. Nothing is changed, and no server is made.""")
-
-    _has_error = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -46,10 +44,6 @@ that is an error. Nothing is changed, and no server is made.""")
         options.add_parallel_option(parser)
         return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; return 1 for an error among the findings."""
-        return super().run(parsed_args) or int(self._has_error)
-
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
@@ -62,7 +56,7 @@ that is an error. Nothing is changed, and no server is made.""")
             also=parsed_args.resource_classes,
             at_once=parsed_args.parallel,
         )
-        self._has_error = findings.has_error(found)
+        self.has_error = findings.has_error(found)
         return _COLUMNS, (
             (f.subject, f.severity, f.check, f.detail) for f in found
         )

@@ -32,20 +32,17 @@ if TYPE_CHECKING:
     from osc_gpu.guest import orders
     from osc_gpu.guest import systems
 
-_DRIVERS = ('none', 'nvidia', 'nvidia-open', 'nvidia-vgpu', 'amdgpu')
-_FEATURES = ('vgpu', 'vws', 'vcs')
-_WORKLOADS = ('smoke',)
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what makes user data for the guest."""
-    # argparse makes a type of a function when it needs it, so the rules are
-    # not imported by every openstack command.
+    from osc_gpu.guest import orders
+    from osc_gpu.guest import systems
+
     group = parser.add_argument_group(_("GPU in the guest"))
     group.add_argument(
         '--driver',
         metavar='<driver>',
-        choices=_DRIVERS,
+        choices=orders.DRIVERS,
         help=_(
             "Install a driver at first boot, and report at each boot what the "
             "guest sees: nvidia, nvidia-open (open kernel modules, from "
@@ -56,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--driver-version',
         metavar='<version>',
-        type=_lazily('check_version'),
+        type=options.checked(orders.check_version),
         help=_(
             "Version of the driver, or its beginning, such as 570 or "
             "570.86.15; for amdgpu a release of ROCm (default: the newest in "
@@ -66,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--driver-url',
         metavar='<url>',
-        type=_lazily('check_url'),
+        type=options.checked(orders.check_url),
         help=_(
             "Installer of the driver, ending with .run, .deb or .rpm, on a "
             "server that the guest can reach"
@@ -75,13 +72,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--cuda',
         metavar='<version>',
-        type=_lazily('check_cuda'),
+        type=options.checked(orders.check_cuda),
         help=_("Install this version of the CUDA toolkit, such as 12.9"),
     )
     group.add_argument(
         '--guest-os',
         metavar='<distro-version>',
-        type=_system,
+        type=options.checked(systems.parse),
         help=_(
             "System in the image, such as ubuntu-24.04, debian-12 or rocky-9 "
             "(default: as the image's properties os_distro and os_version say)"
@@ -100,6 +97,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_license_options(group: argparse._ArgumentGroup) -> None:
+    from osc_gpu.guest import orders
+
     group.add_argument(
         '--license-token',
         metavar='<file>',
@@ -108,7 +107,7 @@ def _add_license_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--license-feature',
         metavar='<feature>',
-        choices=_FEATURES,
+        choices=tuple(orders.FEATURES),
         help=_(
             "What to take a licence for: vgpu, vws (RTX Virtual Workstation) "
             "or vcs (Virtual Compute Server) (default: vgpu)"
@@ -117,10 +116,12 @@ def _add_license_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_report_options(group: argparse._ArgumentGroup) -> None:
+    from osc_gpu.guest import orders
+
     group.add_argument(
         '--workload',
         metavar='<workload>',
-        choices=_WORKLOADS,
+        choices=orders.WORKLOADS,
         help=_(
             "Let the GPUs work once at first boot, and report the result: "
             "smoke, a small CUDA program, or the driver's own list of GPUs "
@@ -130,25 +131,9 @@ def _add_report_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--report-url',
         metavar='<url>',
-        type=_lazily('check_url'),
+        type=options.checked(orders.check_url),
         help=_("Send each report there too, as JSON by POST"),
     )
-
-
-def _lazily(name: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        from osc_gpu.guest import orders
-
-        found: str = getattr(orders, name)(text)
-        return found
-
-    return options.checked(check)
-
-
-def _system(text: str) -> 'systems.System':
-    from osc_gpu.guest import systems
-
-    return options.checked(systems.parse)(text)
 
 
 #: The options that ask something of a guest.

@@ -120,15 +120,13 @@ def _wanted(parsed_args: argparse.Namespace) -> 'image_writing.Wanted':
     )
 
 
-class CheckImage(command.Lister):
+class CheckImage(command.Check):
     _description = _("""Check images for servers with a GPU.
 
 Lists what keeps servers from starting or their GPUs from working, what may,
 and, for images that are named, what is recommended: the exit status is 1 if
 any of that is an error. Repair is what the owner of the image, or an admin,
 can type.""")
-
-    _has_error = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         from osc_gpu.guest import orders
@@ -160,10 +158,6 @@ can type.""")
         options.add_resource_class_option(parser)
         return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; return 1 for an error among the findings."""
-        return super().run(parsed_args) or int(self._has_error)
-
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
@@ -180,7 +174,7 @@ can type.""")
                 also=parsed_args.resource_classes,
             ),
         )
-        self._has_error = findings.has_error(found)
+        self.has_error = findings.has_error(found)
         return _COLUMNS, (
             (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
         )

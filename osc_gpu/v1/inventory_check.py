@@ -31,12 +31,11 @@ _STATUSES = _(
 )
 
 
-class CheckInventory(command.Lister):
+class CheckInventory(command.Check):
     _description = _(
         "Check inventories, allocations and migrations of GPUs (admin only)"
     )
     _epilog = _STATUSES  # type: ignore[assignment]
-    _has_errors = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -85,16 +84,12 @@ class CheckInventory(command.Lister):
         )
         checked = audit.check(self.connection, audit_options)
         problems = checked.problems
-        self._has_errors = findings.has_error(problems)
+        self.has_error = findings.has_error(problems)
         if parsed_args.repair:
-            problems, self._has_errors = inventory_repair.repair(
+            problems, self.has_error = inventory_repair.repair(
                 self.connection, checked, audit_options, parsed_args
             )
         return _COLUMNS, (
             (p.severity, p.check, p.subject, p.detail, p.repair)
             for p in problems
         )
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; return 1 when an error was found."""
-        return super().run(parsed_args) or int(self._has_errors)

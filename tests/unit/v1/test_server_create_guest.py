@@ -24,9 +24,7 @@ from unittest import mock
 import yaml
 
 from osc_gpu.cloud import consoles
-from osc_gpu.guest import orders
 from osc_gpu.guest import user_data
-from osc_gpu.v1 import guest_options
 from tests.unit import base
 from tests.unit.cloud import test_launch
 from tests.unit.guest import test_reports
@@ -113,11 +111,6 @@ class TestDriver(TestCase):
         self.assertIn(b'SYSTEM=rocky-9\n', self.sent())
         images = [r for r in self.requests if '/images/' in r]
         self.assertEqual(2, len(images))
-
-    def test_choices_are_those_of_the_rules(self):
-        self.assertEqual(orders.DRIVERS, guest_options._DRIVERS)
-        self.assertEqual(tuple(orders.FEATURES), guest_options._FEATURES)
-        self.assertEqual(orders.WORKLOADS, guest_options._WORKLOADS)
 
 
 class TestRefused(TestCase):

@@ -56,21 +56,6 @@ _DNF_ELEMENTS = (
     'openssh-server',
 )
 
-#: Functions of the first boot that a build takes as they are.
-_SHARED = (
-    'fetch',
-    'patiently',
-    'system',
-    'is_the_system',
-    'amd_driver_release',
-    'cuda',
-)
-#: A function of a script, with the comment before it.
-_FUNCTION = re.compile(
-    r'^((?:#.*\n)*([a-z_]+)\(\) (?:\{ .* \}\n|[{(]\n(?:.*\n)*?[})]\n))', re.M
-)
-_CONSTANT = re.compile(r'^(?:NVIDIA|AMD)=.*\n', re.M)
-
 
 def text(tool: str, order: orders.Order) -> str:
     """Return the recipe of an image.
@@ -214,8 +199,6 @@ def _dib_options(system: systems.System) -> str:
 
 def _build(order: orders.Order, system: systems.System, is_grown: bool) -> str:
     """Return the script that runs in the image."""
-    setup = user_data.script('setup.sh')
-    functions = {name: whole for whole, name in _FUNCTION.findall(setup)}
     settings = {
         'SYSTEM': str(system),
         'DRIVER': order.driver,
@@ -232,10 +215,8 @@ def _build(order: orders.Order, system: systems.System, is_grown: bool) -> str:
             ''.join(
                 f'{name}={shlex.quote(value)}\n'
                 for name, value in settings.items()
-            )
-            + ''.join(_CONSTANT.findall(setup)),
-            *(functions[name] for name in _SHARED if name in functions),
-            user_data.script(f'{system.family}.sh').strip('\n') + '\n',
+            ),
+            user_data.drivers(system).strip('\n') + '\n',
             user_data.script('image.sh').strip('\n'),
         ]
     )

@@ -24,6 +24,7 @@ import shlex
 from typing import Any
 
 from osc_gpu.guest import orders
+from osc_gpu.guest import systems
 from osc_gpu.i18n import _
 
 #: Bytes of user data, before base64, that Nova takes at most
@@ -147,8 +148,13 @@ def _settings(order: orders.Order) -> str:
 
 
 def _setup(order: orders.Order) -> str:
-    family = script(f'{order.system.family}.sh') if order.system else ''
-    return f'{script("setup.sh")}{family}\nmain\n'
+    installs = drivers(order.system) if order.system else ''
+    return f'{script("setup.sh")}{installs}\nmain\n'
+
+
+def drivers(system: systems.System) -> str:
+    """Return what installs drivers on a system: functions of a shell."""
+    return script('drivers.sh') + script(f'{system.family}.sh')
 
 
 def script(name: str) -> str:

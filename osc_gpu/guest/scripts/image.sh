@@ -57,20 +57,10 @@ no_nouveau() {
             > "$ROOT/etc/modprobe.d/osc-gpu-nouveau.conf"
 }
 
-# By its end, since a URL may have a query: .run, .deb or .rpm.
-from_url() {
-    local name=${URL%%[?#]*}
-    local file=$STATE/driver.${name##*.}
-    patiently fetch "$URL" "$file" || return
-    case $file in
-    *.run)
-        local options=(--silent --no-questions --dkms --skip-module-load
-            --no-nouveau-check "--kernel-name=$(kernel)")
-        [ "$DRIVER" != nvidia-open ] || options+=(-m=kernel-open)
-        sh "$file" "${options[@]}" || return
-        ;;
-    *) install_file "$file" || return ;;
-    esac
+# Those of NVIDIA's installer, which adds them to its options.
+more_options() {
+    options+=(--skip-module-load --no-nouveau-check
+        "--kernel-name=$(kernel)")
 }
 
 # Packages build for the kernel that runs, if they find it.
@@ -111,21 +101,8 @@ tidy() {
     rm -rf "$STATE"
 }
 
-install_driver_and_cuda() {
-    if [ "$DRIVER" = amdgpu ]; then
-        step "AMD's repository" amd_repository
-        step "driver amdgpu" amd_driver
-    else
-        if [ -n "$CUDA" ] || [ -z "$URL" ]; then
-            step "NVIDIA's repository" nvidia_repository
-        fi
-        if [ -n "$URL" ]; then
-            step "driver from the URL" from_url
-        else
-            step "driver $DRIVER" nvidia_driver
-        fi
-        [ -z "$CUDA" ] || step "CUDA $CUDA" cuda
-    fi
+install_and_build() {
+    driver_and_cuda
     step "module for the image's kernel" build_module
     step "a note of it" say_what_is_in_it
 }
@@ -136,6 +113,6 @@ mkdir -p "$STATE"
 [ "$GROW" != true ] || step "room for it" grow
 step "kernel headers and compiler" kernel_tools
 [ "$DRIVER" = amdgpu ] || step "nouveau off" no_nouveau
-[ "$DRIVER" = none ] || install_driver_and_cuda
+[ "$DRIVER" = none ] || install_and_build
 step "new initramfs" new_initramfs
 step "tidy up" tidy

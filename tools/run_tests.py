@@ -16,8 +16,9 @@
 
 Everything they print is passed on as it comes.  Of the environments that run
 tests the counts are those that stestr closes with; any other environment
-counts as one check.  The last line is ``N passed, N failed``; the exit status
-is 1 if anything failed, 0 otherwise.
+counts as one check.  What the tests that failed said is printed once more at
+the end.  The last line is ``N passed, N failed``; the exit status is 1 if
+anything failed, 0 otherwise.
 """
 
 import dataclasses
@@ -29,6 +30,11 @@ import time
 #: The lines of stestr's summary that count, and on which side.
 _PASSED = re.compile(r' - (?:Passed|Expected Fail): (\d+)')
 _FAILED = re.compile(r' - (?:Failed|Unexpected Success): (\d+)')
+#: A test's own line while stestr runs, and what ends the words after it.
+_FAILURE = re.compile(r'(?:\{\d+\} )?(.+?) (?:\[.*\] )?\.\.\. FAILED')
+_NEXT = re.compile(r'\{\d+\} |={5,}')
+#: Lines of each test that failed, from the end, and tests.
+_LINES, _TESTS = 30, 5
 
 
 @dataclasses.dataclass
@@ -44,6 +50,8 @@ class Outcome:
     failed: int = 0
     status: int = 0
     seconds: float = 0.0
+    failures: list[list[str]] = dataclasses.field(default_factory=list)
+    _in_failure: bool = False
 
     def count(self, line: str) -> None:
         """Add what a line of output says, if it is of a summary."""
@@ -53,6 +61,13 @@ class Outcome:
             self.passed += int(found[1])
         elif found := _FAILED.fullmatch(line):
             self.failed += int(found[1])
+        elif found := _FAILURE.fullmatch(line):
+            self.failures.append([found[1]])
+            self._in_failure = True
+        elif _NEXT.match(line):
+            self._in_failure = False
+        elif self._in_failure and line:
+            self.failures[-1].append(line)
 
     def close(self, status: int) -> None:
         """Take the exit status into the count.
@@ -100,6 +115,10 @@ def main(names: list[str]) -> int:
         print('usage: run_tests.py <tox environment> ...', file=sys.stderr)
         return 2
     outcomes = [run(name) for name in names]
+    for outcome in outcomes:
+        for name, *words in outcome.failures[:_TESTS]:
+            print(f'\n===== {outcome.name}: {name} =====')
+            print(*words[-_LINES:], sep='\n')
     print('\n===== all =====')
     for outcome in outcomes:
         print(

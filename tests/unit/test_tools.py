@@ -132,6 +132,34 @@ class TestRunTests(unittest.TestCase):
         self.assertIn('===== 1 =====', lines)
         self.assertIn('Ran: 12 tests in 1.7744 sec.', lines)
 
+    def test_what_failed_comes_once_more(self) -> None:
+        run = (
+            '{1} tests.unit.test_a.TestA.test_good [0.1s] ... ok\n'
+            '{0} tests.unit.test_a.TestA.test_bad [0.100000s] ... FAILED\n'
+            '\nCaptured traceback:\n~~~~\n    AssertionError: 1 != 2\n\n'
+            '{1} tests.unit.test_a.TestA.test_next [0.1s] ... ok\n'
+            'setUpClass (tests.unit.test_b.TestB) ... FAILED\n'
+            '\n    OSError: no room\n\n'
+            '==============================\n'
+            'Failed 2 tests - output below:\n'
+        )
+        outcome = self.tool.Outcome('unit')
+        for line in (run + SUMMARY).splitlines(keepends=True):
+            outcome.count(line)
+        self.assertEqual(
+            [
+                [
+                    'tests.unit.test_a.TestA.test_bad',
+                    'Captured traceback:',
+                    '~~~~',
+                    '    AssertionError: 1 != 2',
+                ],
+                ['setUpClass (tests.unit.test_b.TestB)',
+                 '    OSError: no room'],
+            ],
+            outcome.failures,
+        )  # fmt: skip
+
     def test_without_environments(self) -> None:
         with contextlib.redirect_stderr(io.StringIO()) as stderr:
             self.assertEqual(2, self.tool.main([]))

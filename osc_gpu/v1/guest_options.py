@@ -18,7 +18,9 @@ from collections.abc import Iterator
 import contextlib
 import logging
 import tempfile
+from typing import BinaryIO
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from osc_lib import exceptions
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from osc_gpu.cloud import extra_specs
     from osc_gpu.guest import orders
     from osc_gpu.guest import systems
+
+T = TypeVar('T')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -244,15 +248,10 @@ def _read_token(path: str | None) -> str:
 
     if path is None:
         return ''
-    try:
-        with open(path, 'rb') as file:
-            return tokens.check(file.read(tokens.MOST + 1))
-    except OSError as exc:
-        why = exc.strerror or type(exc).__name__
-    except ValueError as exc:
-        why = str(exc)
-    raise exceptions.CommandError(
-        _("--license-token %(path)s: %(why)s") % {'path': path, 'why': why}
+    return _of_file(
+        '--license-token',
+        path,
+        lambda file: tokens.check(file.read(tokens.MOST + 1)),
     )
 
 
@@ -264,19 +263,28 @@ def compose(order: 'orders.Order', path: str | None) -> bytes:
     """
     from osc_gpu.guest import user_data
 
-    users = b''
+    if not path:
+        return user_data.compose(order)
+    return _of_file(
+        '--user-data',
+        path,
+        lambda file: user_data.compose(order, file.read()),
+    )
+
+
+def _of_file(option: str, path: str, make: Callable[[BinaryIO], T]) -> T:
+    """Return what is made of a file that an option names.
+
+    :raises osc_lib.exceptions.CommandError: it cannot be read, or is refused
+    """
     try:
-        if path:
-            with open(path, 'rb') as file:
-                users = file.read()
-        return user_data.compose(order, users)
+        with open(path, 'rb') as file:
+            return make(file)
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
     except ValueError as exc:
         why = str(exc)
-    raise exceptions.CommandError(
-        _("--user-data %(path)s: %(why)s") % {'path': path, 'why': why}
-    )
+    raise exceptions.CommandError(f'{option} {path}: {why}')
 
 
 def to_show(order: 'orders.Order', path: str | None) -> str:

@@ -50,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=_(
             "Install a driver at first boot, and report at each boot what the "
             "guest sees: nvidia, nvidia-open (open kernel modules, from "
-            "Turing on), nvidia-vgpu (with --driver-url), amdgpu; none "
-            "installs nothing and reports"
+            "Turing on), nvidia-vgpu (by --driver-url, else the image's), "
+            "amdgpu; none installs nothing and reports"
         ),
     )
     group.add_argument(

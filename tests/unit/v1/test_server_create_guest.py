@@ -164,6 +164,23 @@ class TestRefused(TestCase):
         self.refused('of no use', '--timeout', '9')
 
 
+class TestMisfits(TestCase):
+    def test_refused(self):
+        for specs, driver, words in (
+            ({'pci_passthrough:alias': 'nvidia-t4:1'}, 'amdgpu', 'NVIDIA'),
+            ({'pci_passthrough:alias': 'a40:1'}, 'amdgpu', 'Intel, NVIDIA'),
+            ({'resources:CUSTOM_NVIDIA_A40_8Q': '1'}, 'nvidia', 'a vGPU'),
+            ({'resources:CUSTOM_NVIDIA_A40_8Q': '1'}, 'amdgpu', 'NVIDIA'),
+        ):
+            with self.subTest((specs, driver)):
+                found = test_server.flavor('g1.a100', extra_specs=specs)
+                self.cloud.get(test_server.FLAVORS, json={'flavors': [found]})
+                self.refused(
+                    words, '--driver', driver, '--guest-os', 'ubuntu-24.04',
+                    '--print-user-data',
+                )  # fmt: skip
+
+
 class TestLicense(TestCase):
     flavors = (
         test_server.flavor(

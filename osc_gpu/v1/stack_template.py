@@ -164,6 +164,7 @@ def _parts(
     parsed_args: argparse.Namespace,
 ) -> 'tuple[user_data.Part, ...]':
     """Return what the guest is to do, as parts of its user data."""
+    from osc_gpu.guest import orders
     from osc_gpu.guest import user_data
 
     if parsed_args.license_token:
@@ -174,7 +175,13 @@ def _parts(
             )
         )
     order = guest_options.order_without_cloud(parsed_args)
-    return user_data.parts(order) if order else ()
+    if order is None:
+        return ()
+    try:
+        orders.refuse_secrets(order, _("a template"))
+    except ValueError as exc:
+        raise exceptions.CommandError(str(exc)) from exc
+    return user_data.parts(order)
 
 
 def _tenant(parsed_args: argparse.Namespace) -> 'stack_template.Tenant':

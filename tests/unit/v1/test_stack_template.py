@@ -138,6 +138,23 @@ class TestShowStackTemplate(base.TestCase):
         self.assertIn('No GPU is requested: give --alias or --vgpu', line)
         self.assertEqual([], self.cloud.request_history)
 
+    def test_no_secret_is_kept(self):
+        for option, url in (
+            ('--driver-url', 'https://me:passw0rd@h/x.run'),
+            ('--driver-url', 'https://h/x.run?token=passw0rd'),
+            ('--report-url', 'https://me:passw0rd@h/'),
+        ):
+            line = self.fails(
+                *COMMAND, '--driver', 'nvidia', '--guest-os', 'rocky-9',
+                option, url,
+            )  # fmt: skip
+            self.assertIn(f'{option} has ', line)
+            self.assertIn('a template is a file that is kept', line)
+            self.assertNotIn('passw0rd', line)
+        # It is not read, nor does it have to be there.
+        line = self.fails(*COMMAND, '--license-token', 'none-such')
+        self.assertIn('--license-token: a template is no place', line)
+
     def test_usage(self):
         for argv, message in (
             (('--variant', 'x'), "invalid choice: 'x'"),

@@ -229,7 +229,12 @@ def _complete(
 def _system_of(
     conn: 'connection.Connection', parsed_args: argparse.Namespace
 ) -> 'systems.System | None':
+    """Return what the image says is in it, None if it does not.
+
+    :raises osc_lib.exceptions.CommandError: no driver can be installed in it
+    """
     from osc_gpu.cloud import image_properties
+    from osc_gpu.cloud import image_subject
     from osc_gpu.cloud import images
     from osc_gpu.guest import systems
 
@@ -237,10 +242,26 @@ def _system_of(
     if not parsed_args.image:
         return None
     image = images.find_image(conn, parsed_args.image)
-    return systems.of_image(
-        image_properties.get(image.properties, image_properties.OS_DISTRO),
-        image_properties.get(image.properties, image_properties.OS_VERSION),
+    distro, version = (
+        image_properties.get(image.properties, key)
+        for key in (image_properties.OS_DISTRO, image_properties.OS_VERSION)
     )
+    found = systems.of_image(distro, version)
+    if found is None and distro and version:
+        raise exceptions.CommandError(
+            _(
+                "a driver cannot be installed in %(distro)s %(version)s, "
+                "which is in the image by its os_distro and os_version; it "
+                "can in %(known)s: name one with --guest-os if the image is "
+                "wrong"
+            )
+            % {
+                'distro': image_subject.shown(distro),
+                'version': image_subject.shown(version),
+                'known': ', '.join(map(str, systems.SYSTEMS)),
+            }
+        )
+    return found
 
 
 def _read_token(path: str | None) -> str:

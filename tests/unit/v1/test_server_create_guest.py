@@ -64,6 +64,18 @@ class TestCase(test_server_create.TestCase):
         created = self.posted()[0]['server']
         return base64.b64decode(created['user_data'])
 
+    def image_has(self, **properties):
+        """Let the image have these properties."""
+        image = {
+            'id': test_server_create.IMAGE_ID,
+            'name': 'any',
+            'status': 'active',
+            **properties,
+        }
+        self.cloud.get(
+            f'{base.IMAGE}/v2/images/{test_server_create.IMAGE_ID}', json=image
+        )
+
     def refused(self, words, *argv):
         text = self.fails(*self.argv(*argv))
         self.assertIn(words, text)
@@ -97,16 +109,7 @@ class TestDriver(TestCase):
         self.assertEqual(own, first.get_payload(decode=True))
 
     def test_the_image_says_what_is_in_it(self):
-        image = {
-            'id': test_server_create.IMAGE_ID,
-            'name': 'rocky',
-            'status': 'active',
-            'os_distro': 'rocky',
-            'os_version': '9.4',
-        }
-        self.cloud.get(
-            f'{base.IMAGE}/v2/images/{test_server_create.IMAGE_ID}', json=image
-        )
+        self.image_has(os_distro='rocky', os_version='9.4')
         self.table(*self.argv('--driver', 'nvidia'))
         self.assertIn(b'SYSTEM=rocky-9\n', self.sent())
         images = [r for r in self.requests if '/images/' in r]
@@ -116,6 +119,18 @@ class TestDriver(TestCase):
 class TestRefused(TestCase):
     def test_unknown_system(self):
         self.refused('--guest-os', '--driver', 'nvidia')
+
+    def test_a_system_that_no_driver_is_for(self):
+        self.image_has(os_distro='fedora', os_version='40')
+        text = self.refused(
+            'a driver cannot be installed in fedora 40', '--driver', 'nvidia'
+        )
+        self.assertIn('it can in ubuntu-22.04, ', text)
+        self.image_has(os_distro='x\ny', os_version='$(id)' * 99)
+        self.refused(r'in x\ny $(id)', '--driver', 'nvidia')
+        # Without a version it may be any.
+        self.image_has(os_distro='ubuntu')
+        self.refused('is not known', '--driver', 'nvidia')
 
     def test_misfits(self):
         self.refused('not for the cards of NVIDIA', '--driver', 'amdgpu')

@@ -37,8 +37,13 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what makes user data for the guest."""
+def add_options(
+    parser: argparse.ArgumentParser, *, knows_flavor: bool = True
+) -> None:
+    """Add what makes user data for the guest.
+
+    :param knows_flavor: ``read_order`` is what reads it back
+    """
     from osc_gpu.guest import orders
     from osc_gpu.guest import systems
 
@@ -88,14 +93,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "(default: as the image's properties os_distro and os_version say)"
         ),
     )
-    group.add_argument(
-        '--virtual-functions',
-        action='store_true',
-        help=_(
-            "The flavor's PCI aliases stand for virtual functions with vGPUs, "
-            "for --driver nvidia-vgpu"
-        ),
-    )
+    if knows_flavor:
+        group.add_argument(
+            '--virtual-functions',
+            action='store_true',
+            help=_(
+                "The flavor's PCI aliases stand for virtual functions with "
+                "vGPUs, for --driver nvidia-vgpu"
+            ),
+        )
     _add_license_options(group)
     _add_report_options(group)
 
@@ -151,6 +157,8 @@ NAMES = (
     'workload',
     'report_url',
 )
+#: Those that only a driver has a use for.
+OF_DRIVER = ('guest_os', 'virtual_functions')
 
 
 def read_order(
@@ -197,6 +205,12 @@ def order_without_cloud(
 def _order(parsed_args: argparse.Namespace) -> 'orders.Order | None':
     from osc_gpu.guest import orders
 
+    for name in OF_DRIVER:
+        if getattr(parsed_args, name, None) and not parsed_args.driver:
+            raise exceptions.CommandError(
+                _("--%s is of no use without --driver")
+                % name.replace('_', '-')
+            )
     # These two are of no use without a report.
     asking = (*NAMES, 'verify', 'print_user_data')
     if not any(getattr(parsed_args, name, None) for name in asking):

@@ -35,6 +35,7 @@ _OF_USER = (
     'key_name',
     'server_name',
     *guest_options.NAMES,
+    'guest_os',
 )
 _OF_ADMIN = ('project', 'user', 'vcpus', 'ram', 'disk', 'servers')
 
@@ -61,7 +62,7 @@ and with the one for a user, in that project, the server.""")
         )
         _add_user_options(parser)
         _add_admin_options(parser)
-        guest_options.add_options(parser)
+        guest_options.add_options(parser, knows_flavor=False)
         options.add_gpu_request_options(parser)
         return parser
 

@@ -175,6 +175,14 @@ class TestRefused(TestCase):
             *DRIVER, '--license-token', path,
         )  # fmt: skip
 
+    def test_what_only_a_driver_has_a_use_for(self):
+        for argv in (('--guest-os', 'rocky-9'), ('--virtual-functions',)):
+            for more in ((), ('--verify',), ('--print-user-data',)):
+                self.refused(
+                    f'{argv[0]} is of no use without --driver', *argv, *more
+                )
+        self.assertEqual([], [r for r in self.requests if 'images' in r])
+
     def test_timeout_alone(self):
         self.refused('of no use', '--timeout', '9')
 

@@ -110,6 +110,22 @@ class TestShowStackTemplate(base.TestCase):
                 '--external-network goes with --variant user only',
             ),
             (
+                (*ADMIN, '--driver', 'nvidia', '--alias', 'a100'),
+                '--driver goes with --variant user only',
+            ),
+            (
+                (*ADMIN, '--guest-os', 'rocky-9', '--alias', 'a100'),
+                '--guest-os goes with --variant user only',
+            ),
+            (
+                (*ADMIN, '--license-token', 'x', '--alias', 'a100'),
+                '--license-token goes with --variant user only',
+            ),
+            (
+                (*COMMAND, '--guest-os', 'rocky-9'),
+                '--guest-os is of no use without --driver',
+            ),
+            (
                 (*COMMAND, '--disk', '0'),
                 '--disk goes with --variant admin only',
             ),
@@ -161,6 +177,7 @@ class TestShowStackTemplate(base.TestCase):
             (('--flavor', ''), 'argument --flavor: is empty'),
             (('--vcpus', '0'), "'0' is not a whole number from 1"),
             (('--alias', 'a100:0'), "the count '0' is not a whole number"),
+            (('--virtual-functions',), 'arguments: --virtual-functions'),
         ):
             with self.subTest(argv):
                 line = self.fails(*COMMAND, *argv, status=2)

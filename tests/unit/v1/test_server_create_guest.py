@@ -312,6 +312,32 @@ class TestFloatingIp(TestCase):
         self.refused('by port p-9', '--floating-ip-address', '1.2.3.4')
         self.refused('omit --max 2', '--floating-ip', 'public', '--max', '2')
 
+    def test_no_port(self):
+        for argv in (
+            ('--floating-ip', 'public'),
+            ('--floating-ip-address', '203.0.113.9'),
+        ):
+            for none in (('--no-network',), ('--nic', 'none')):
+                self.assertIn(
+                    f'{argv[0]} is of no use with --no-network',
+                    self.fails(*self.without_network(), *argv, *none),
+                )
+        self.assertEqual([], self.posted())
+        self.assertEqual([], [r for r in self.requests if '/v2.0/' in r])
+        # A network may be called so.
+        self.cloud.get(
+            f'{base.NETWORK}/v2.0/networks/none',
+            json={'network': {'id': 'n-9', 'name': 'none'}},
+        )
+        self.table(
+            *self.without_network(),
+            '--network', 'none', '--floating-ip', 'public',
+        )  # fmt: skip
+
+    def without_network(self):
+        network = ('--network', test_server_create.NETWORK_ID)
+        return [word for word in self.argv() if word not in network]
+
     def test_refused_after(self):
         for status, body, words in (
             (409, {'NeutronError': {'message': 'Quota exceeded'}}, 'Quota'),

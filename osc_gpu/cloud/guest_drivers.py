@@ -80,8 +80,9 @@ def _of_word(word: str) -> frozenset[str]:
         return frozenset({_VENDORS[word]})
     if word in _SHORT_MODELS:
         return frozenset({NVIDIA})
-    # L40S or MI300X is a model; gpu is none, nor is the 80gb beside one.
-    if re.fullmatch('[a-z](?=.*[0-9]).{2,}', word):
+    # L40S or MI300X is a model; gpu is none, nor is the 80gb beside one, nor
+    # is x86 or gen3, though there is a "Tegra on x86" and a "GEN3 ESI".
+    if re.fullmatch('(?!x86|gen)[a-z](?=.*[0-9]).{2,}', word):
         return pci_names.vendors_called(word)
     return frozenset()
 

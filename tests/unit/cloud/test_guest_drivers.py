@@ -58,6 +58,8 @@ class TestVendors(unittest.TestCase):
             ('gpu', set()),
             ('gpu1', set()),
             ('gpu-80gb', set()),
+            ('gpu_x86_64', set()),
+            ('pcie-gen3', set()),
             ('VGPU', set()),
             ('CUSTOM_VGPU', set()),
         ):

@@ -111,6 +111,12 @@ class TestVerifyServer(base.TestCase):
             self.cloud.post(ACTION, status_code=status, json={})
             text = self.fails(*VERIFY)
             self.assertEqual(1, len(text.strip().splitlines()))
+            self.assertEqual([], self.time.slept)
+
+    def test_a_driver_without_consoles_is_not_waited_for(self):
+        self.cloud.post(ACTION, status_code=501, json={})
+        self.fails(*VERIFY, '--timeout', '60')
+        self.assertEqual([], self.time.slept)
 
     def test_no_gpu(self):
         self.cloud.get(

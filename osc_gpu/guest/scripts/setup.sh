@@ -111,7 +111,7 @@ is_the_version() {
 more_options() { :; }
 
 install_all() {
-    step "is this $SYSTEM" is_the_system
+    step "system" is_the_system
     step "kernel headers and compiler" kernel_tools
     [ "$DRIVER" = amdgpu ] || step "nouveau off" no_nouveau
     # Drivers are built for the kernel that runs, and not beside nouveau.

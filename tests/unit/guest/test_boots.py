@@ -377,8 +377,8 @@ class TestSpoiled(TestCase):
         ):
             result = self.make(order, NVIDIA, on_disk=on_disk).boot()
             self.assertEqual(
-                f'is this {order}: this is {found}, and the driver was '
-                f'chosen for {order}',
+                f'system: this is {found}, and the driver was chosen for '
+                f'{order}',
                 result.problems[0],
             )
             self.assertNotRegex('\n'.join(result.calls), 'apt|dnf')

@@ -19,9 +19,9 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from cliff import columns as cliff_columns
-from osc_lib.cli import format_columns
 
 from osc_gpu.i18n import _
+from osc_gpu.v1 import columns
 
 if TYPE_CHECKING:
     from openstack import connection
@@ -89,12 +89,12 @@ def values(
         server.gpu_request.text,
         count,
         verdict(report, count),
-        format_columns.ListColumn(problems(report, count)),
+        columns.LinesColumn(problems(report, count)),
         summary(report, count),
         found.time,
         found.system,
         found.kernel,
-        format_columns.ListColumn(list(found.pci)),
+        columns.LinesColumn(found.pci),
         GpusColumn(found.gpus),
         found.driver,
         found.driver_version,

@@ -78,6 +78,16 @@ class TestVerifyServer(base.TestCase):
         self.says(test_reports.line(GOOD))
         shown = self.ok(*VERIFY).stdout
         self.assertIn('NVIDIA A100 80GB PCIe 81920 MiB MIG Disabled', shown)
+        self.assertRegex(shown, r'\| pci_addresses +\| 0000:00:06.0 +\|\n')
+
+    def test_a_problem_has_a_line(self):
+        # Some have a comma in them.
+        self.says(test_reports.line(GOOD | {'cuda_toolkit': None, 'pci': []}))
+        self.assertRegex(
+            self.openstack(*VERIFY).stdout,
+            r'\| problems +\| its PCI bus has 0 of 2 GPUs +\|\n'
+            r'\| +\| CUDA is not there, and 12.9 was asked for +\|\n',
+        )
 
     def test_short(self):
         self.says(test_reports.line(test_reports.GOOD))

@@ -180,9 +180,10 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'found': len(report.pci),
             'count': count,
         }
-    if asked.driver != orders.NONE and not report.driver:
+    # Without one no GPU works, whoever was to install it.
+    if not report.driver:
         yield _("no driver is loaded")
-    elif report.driver and len(report.gpus) < count:
+    elif len(report.gpus) < count:
         yield _("the driver has %(found)d of %(count)d GPUs") % {
             'found': len(report.gpus),
             'count': count,

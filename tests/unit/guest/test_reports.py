@@ -164,8 +164,11 @@ class TestShortcomings(unittest.TestCase):
     def test_no_driver(self):
         self.short('no driver is loaded', driver=None, gpus=[])
         asked = {'driver': 'none'}
+        # Where none was to be installed, the image was to have one.
         none = report(asked=asked, driver=None, gpus=[], workload=None)
-        self.assertEqual([], reports.shortcomings(none, 1))
+        self.assertEqual(
+            ['no driver is loaded'], reports.shortcomings(none, 1)
+        )
         # One that is in the image has to have them all the same.
         self.short('the driver has 0 of 1', asked=asked, gpus=[])
 

@@ -337,6 +337,13 @@ class TestVerify(TestCase):
             result.stderr.strip(),
         )
 
+    def test_an_image_without_a_driver(self):
+        bare = {'driver': None, 'gpus': [], 'asked': {'driver': 'none'}}
+        self.says(test_reports.line(self.good | bare))
+        result = self.openstack(*self.argv('--verify'))
+        self.assertEqual(1, result.status)
+        self.assertIn('train: no driver is loaded', result.stderr)
+
     def test_silent(self):
         self.says('login:')
         result = self.openstack(

@@ -198,7 +198,7 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'found': report.cuda_toolkit or _("not there"),
             'asked': asked.cuda,
         }
-    if asked.license and not report.is_licensed:
+    if _needs_license(report) and not report.is_licensed:
         yield _("the vGPU is not licensed: %s") % (
             report.license or _("the driver tells nothing of a licence")
         )
@@ -207,6 +207,17 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'name': asked.workload,
             'detail': report.workload_detail or _("it has not run"),
         }
+
+
+def _needs_license(report: Report) -> bool:
+    """Whether it is a vGPU: no other driver tells the state of a licence.
+
+    Its licence can come from the image, or the user's own user data.
+    """
+    asked = report.asked
+    return bool(
+        asked.license or asked.driver == orders.VGPU or report.license
+    )
 
 
 def _begins(found: str, asked: str) -> bool:

@@ -152,6 +152,26 @@ class TestGood(TestCase):
             self.assertEqual(version, result.report.driver_version)
             self.assertNotIn('dnf', '\n'.join(result.calls))
 
+    def test_license_of_the_image(self):
+        for driver in ('none', 'nvidia-vgpu'):
+            for token, problems in (('x', 0), ('', 1)):
+                guest = self.new(
+                    orders.Order(driver),
+                    on_disk='rocky-9',
+                    image_driver='550.144.03',
+                )
+                (guest.machine.folder / 'gridd').touch()
+                nvidia = guest.machine.root / 'etc/nvidia'
+                nvidia.mkdir()
+                (nvidia / 'gridd.conf').write_text(
+                    'ClientConfigTokenPath=/etc/nvidia\n'
+                )
+                (nvidia / 'client.tok').write_text(token)
+                # The report waits until the licence is there.
+                result = guest.boot()
+                self.assertEqual(problems, len(result.problems), driver)
+                self.assertEqual(bool(token), result.report.is_licensed)
+
     def test_image_of_a_recipe(self):
         for note, is_installed in (
             ('nvidia 12.8', False),

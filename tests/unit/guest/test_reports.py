@@ -186,6 +186,18 @@ class TestShortcomings(unittest.TestCase):
         good = report(asked=asked, license='Licensed (Expiry: 2027-1-1)')
         self.assertEqual([], reports.shortcomings(good, 1))
 
+    def test_license_of_the_image(self):
+        for driver in ('none', 'nvidia-vgpu'):
+            asked = {'driver': driver, 'license': False}
+            self.short(
+                'not licensed: Unlicensed (Unrestricted)',
+                asked=asked,
+                license='Unlicensed (Unrestricted)',
+            )
+            good = report(asked=asked, license='Licensed')
+            self.assertEqual([], reports.shortcomings(good, 1))
+        self.short('nothing of a licence', asked=asked, license=None)
+
     def test_workload(self):
         self.short(
             'smoke has not passed: wrong',

@@ -208,6 +208,6 @@ class TestBad(TestCase):
         self.boot(server, 'silent')
         fields, error = self.verify(server, status=1)
         self.assertEqual('no report', fields['verdict'])
-        self.assertRegex(error, 'no report is on its console$')
+        self.assertRegex(error, 'no report is on its console since')
         self.boot(server)
         self.assertEqual('ok', self.verify(server)[0]['verdict'])

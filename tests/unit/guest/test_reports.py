@@ -94,6 +94,22 @@ class TestFind(unittest.TestCase):
             found = reports.find(console)
             self.assertEqual('two', found.time)
 
+    def test_a_newer_boot(self):
+        boot = '[    0.000000] Linux version 6.8.0-45-generic (buildd@x)\r\n'
+        old, new = line(GOOD | {'time': 'old'}), line(GOOD | {'time': 'new'})
+        for banner in (boot, f'[    0.000000][    T0]{boot[14:]}', boot[15:]):
+            self.assertIsNone(reports.find(banner + old + banner))
+            self.assertIsNone(reports.find(old + banner + 'login: '))
+            found = reports.find(old + banner + new)
+            self.assertEqual('new', found.time)
+        for no_boot in (
+            'Welcome to Rocky Linux version 9.6\n',
+            line(GOOD | {'error': boot.strip()}).replace('"version": 1', ''),
+        ):
+            self.assertEqual(
+                'old', reports.find(boot + old + no_boot).time, no_boot
+            )
+
     def test_a_terminal_can_take_it(self):
         name = 'A\x1b[2J\x1b]0;own\x07\u202e\u200b\r\n' + 'x' * 1000
         found = report(driver=name, gpus=[A100 | {'name': name}])

@@ -32,7 +32,7 @@ REFUSALS: tuple[type[Exception], ...] = (
 )
 
 #: HTTP statuses that asking again does not change.
-_LASTING = (400, 401, 403, 404)
+_LASTING = (400, 401, 403, 404, 501)
 
 #: How each service words the policy rule that the caller fails.
 _RULES = (

@@ -209,17 +209,30 @@ class _Server(Protocol):
 
 S = TypeVar('S', bound=_Server)
 
+#: Statuses in which servers are on their way to run.
+_STARTING = ('BUILD', 'UNKNOWN', 'REBOOT', 'HARD_REBOOT', 'REBUILD')
+
 
 def is_building(server: _Server) -> bool:
     """Tell whether it is still open what becomes of a new server."""
     return server.status in ('BUILD', 'UNKNOWN')
 
 
-def wait(read: Callable[[], Sequence[S]], timeout: float) -> Sequence[S]:
+def is_starting(server: _Server) -> bool:
+    """Tell whether a server will run if it is only waited for."""
+    return server.status in _STARTING
+
+
+def wait(
+    read: Callable[[], Sequence[S]],
+    timeout: float,
+    is_open: Callable[[_Server], bool] = is_building,
+) -> Sequence[S]:
     """Look until every server is built or failed, or the time is over.
 
     :param read: reads all of them, in one request
     :param timeout: in seconds
+    :param is_open: whether one is still waited for
     :returns: what was read last
     """
     deadline = time.monotonic() + timeout
@@ -227,7 +240,7 @@ def wait(read: Callable[[], Sequence[S]], timeout: float) -> Sequence[S]:
     while True:
         found = read()
         left = deadline - time.monotonic()
-        if left <= 0 or not any(is_building(server) for server in found):
+        if left <= 0 or not any(is_open(server) for server in found):
             return found
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)

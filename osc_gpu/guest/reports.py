@@ -27,7 +27,12 @@ from typing import Any
 from osc_gpu.guest import orders
 from osc_gpu.i18n import _
 
-_REPORT = re.compile('osc-gpu-report-begin (.*?) osc-gpu-report-end')
+#: A report; or the line with which a kernel begins (linux_banner, in
+#: init/version.c), and not a system that is named so.
+_SAID = re.compile(
+    'osc-gpu-report-begin (.*?) osc-gpu-report-end'
+    r'|(?<![A-Za-z] )Linux version \d'
+)
 #: Characters of a text, and GPUs, that are taken at most.
 _LONGEST = 400
 _MOST_GPUS = 64
@@ -94,8 +99,13 @@ class Report:
 
 
 def find(console: str) -> Report | None:
-    """Return the last report in a console's text that can be read."""
-    for text in reversed(_REPORT.findall(console)):
+    """Return the last report in a console's text that can be read.
+
+    One from before the last boot, if the text has that, is none.
+    """
+    for text in reversed(_SAID.findall(console)):
+        if not text:
+            return None
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -180,9 +190,10 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'found': len(report.pci),
             'count': count,
         }
-    if asked.driver != orders.NONE and not report.driver:
+    # Without one no GPU works, whoever was to install it.
+    if not report.driver:
         yield _("no driver is loaded")
-    elif report.driver and len(report.gpus) < count:
+    elif len(report.gpus) < count:
         yield _("the driver has %(found)d of %(count)d GPUs") % {
             'found': len(report.gpus),
             'count': count,
@@ -197,7 +208,7 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'found': report.cuda_toolkit or _("not there"),
             'asked': asked.cuda,
         }
-    if asked.license and not report.is_licensed:
+    if _needs_license(report) and not report.is_licensed:
         yield _("the vGPU is not licensed: %s") % (
             report.license or _("the driver tells nothing of a licence")
         )
@@ -206,6 +217,15 @@ def _shortcomings(report: Report, count: int) -> Iterator[str]:
             'name': asked.workload,
             'detail': report.workload_detail or _("it has not run"),
         }
+
+
+def _needs_license(report: Report) -> bool:
+    """Whether it is a vGPU: no other driver tells the state of a licence.
+
+    Its licence can come from the image, or the user's own user data.
+    """
+    asked = report.asked
+    return bool(asked.license or asked.driver == orders.VGPU or report.license)
 
 
 def _begins(found: str, asked: str) -> bool:

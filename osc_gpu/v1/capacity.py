@@ -27,6 +27,7 @@ from osc_lib import exceptions
 from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import capacity_columns
+from osc_gpu.v1 import columns
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
@@ -323,10 +324,8 @@ class ShowCapacity(command.ShowOne):
             capacity_columns.WithoutColumn(
                 capacity.relax(cloud, verdict, given)
             ),
-            capacity_columns.LinesColumn(fragments),
-            capacity_columns.LinesColumn(
-                capacity_notes.read(cloud, verdict, given)
-            ),
+            columns.LinesColumn(fragments),
+            columns.LinesColumn(capacity_notes.read(cloud, verdict, given)),
             capacity_columns.HostsColumn(verdict.hosts),
         )
 

@@ -84,15 +84,3 @@ class WithoutColumn(cliff_columns.FormattableColumn[Any]):
     def machine_readable(self) -> list[dict[str, Any]]:
         """Return a list of ``{"term", "fits", "hosts"}``."""
         return [relaxed._asdict() for relaxed in self._value]
-
-
-class LinesColumn(cliff_columns.FormattableColumn[Any]):
-    """Sentences: a line each, or a list."""
-
-    def human_readable(self) -> str:
-        """Return a line for each."""
-        return '\n'.join(self._value)
-
-    def machine_readable(self) -> list[str]:
-        """Return the list."""
-        return list(self._value)

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import dataclasses
 import time
 from typing import Any
+from typing import NamedTuple
 from typing import TYPE_CHECKING
 
 from cliff import columns as cliff_columns
-from osc_lib.cli import format_columns
 
 from osc_gpu.i18n import _
+from osc_gpu.v1 import columns
 
 if TYPE_CHECKING:
     from openstack import connection
@@ -57,6 +58,9 @@ FIELDS = (
 
 OK, SHORT, NO_REPORT = 'ok', 'short', 'no report'
 
+#: The status of a server whose guest can be asked.
+_RUNS = 'ACTIVE'
+
 
 class GpusColumn(cliff_columns.FormattableColumn[Any]):
     """The GPUs that a guest's driver has, a line for each."""
@@ -75,26 +79,36 @@ class GpusColumn(cliff_columns.FormattableColumn[Any]):
         return [dataclasses.asdict(gpu) for gpu in self._value]
 
 
-def values(
-    server: 'servers.GpuServer', report: 'reports.Report | None'
-) -> tuple[Any, ...]:
+class Seen(NamedTuple):
+    """A server, and what its guest said since its last boot.
+
+    :param waited: seconds that there were for it to say something
+    """
+
+    server: 'servers.GpuServer'
+    report: 'reports.Report | None'
+    waited: float = 0
+
+
+def values(seen: Seen) -> tuple[Any, ...]:
     """Return the values of ``FIELDS``."""
     from osc_gpu.guest import reports
 
+    server = seen.server
     count = server.gpu_request.count
-    found = reports.Report() if report is None else report
+    found = reports.Report() if seen.report is None else seen.report
     return (
         server.id,
         server.name,
         server.gpu_request.text,
         count,
-        verdict(report, count),
-        format_columns.ListColumn(problems(report, count)),
-        summary(report, count),
+        verdict(seen),
+        columns.LinesColumn(problems(seen)),
+        summary(seen.report, count),
         found.time,
         found.system,
         found.kernel,
-        format_columns.ListColumn(list(found.pci)),
+        columns.LinesColumn(found.pci),
         GpusColumn(found.gpus),
         found.driver,
         found.driver_version,
@@ -107,20 +121,35 @@ def values(
     )
 
 
-def verdict(report: 'reports.Report | None', count: int) -> str:
+def verdict(seen: Seen) -> str:
     """Return OK, SHORT or NO_REPORT."""
-    if report is None:
+    if seen.report is None:
         return NO_REPORT
-    return SHORT if problems(report, count) else OK
+    return SHORT if problems(seen) else OK
 
 
-def problems(report: 'reports.Report | None', count: int) -> list[str]:
+def problems(seen: Seen) -> list[str]:
     """Return what a guest lacks; that it says nothing is a problem too."""
     from osc_gpu.guest import reports
 
+    server, report, _waited = seen
+    if server.status != _RUNS:
+        return [_("the server is %s") % server.status]
     if report is None:
-        return [_("no report is on its console")]
-    return reports.shortcomings(report, count)
+        return [_no_report(seen)]
+    return reports.shortcomings(report, server.gpu_request.count)
+
+
+def _no_report(seen: Seen) -> str:
+    if not seen.waited:
+        return _(
+            "no report is on its console since its last boot; to wait for "
+            "one, add --timeout <seconds>"
+        )
+    return _(
+        "no report is on its console after %(seconds)d s: it may still be "
+        "installing; look again with: openstack gpu server verify %(id)s"
+    ) % {'seconds': round(seen.waited), 'id': seen.server.id}
 
 
 def summary(report: 'reports.Report | None', count: int) -> str:
@@ -130,14 +159,12 @@ def summary(report: 'reports.Report | None', count: int) -> str:
     return '' if report is None else reports.summary(report, count)
 
 
-def failure(
-    found: 'Sequence[tuple[servers.GpuServer, reports.Report | None]]',
-) -> str:
+def failure(found: Sequence[Seen]) -> str:
     """Say in one line which servers' GPUs are not proven; '' if all are."""
     short = [
-        f'{server.name}: {"; ".join(wrong)}'
-        for server, report in found
-        if (wrong := problems(report, server.gpu_request.count))
+        f'{seen.server.name}: {"; ".join(wrong)}'
+        for seen in found
+        if (wrong := problems(seen))
     ]
     if not short:
         return ''
@@ -153,39 +180,75 @@ def failure(
 
 
 def read(
-    conn: 'connection.Connection', server_id: str
+    conn: 'connection.Connection', server: 'servers.GpuServer'
 ) -> 'reports.Report | None':
-    """Return a server's last report, if it has one that can be had."""
+    """Return a server's last report, if it runs and has one to be had."""
     from osc_gpu.cloud import consoles
     from osc_gpu.guest import reports
 
-    return reports.find(consoles.peek(conn, server_id))
+    if server.status != _RUNS:
+        return None
+    return reports.find(consoles.peek(conn, server.id))
 
 
 def watch(
-    conn: 'connection.Connection', server_id: str, timeout: float
-) -> 'reports.Report | None':
-    """Return a server's last report, when there is one.
+    conn: 'connection.Connection',
+    server: 'servers.GpuServer',
+    timeout: float,
+) -> Seen:
+    """Return a server with its last report, when it runs and has one.
 
-    :param timeout: in seconds
+    :param timeout: in seconds; 0 looks once
     """
     from osc_gpu.cloud import consoles
     from osc_gpu.guest import reports
 
-    return consoles.watch(conn, server_id, reports.find, timeout)
+    deadline = time.monotonic() + timeout
+    if timeout:
+        server = _await_start(conn, server, timeout)
+    if server.status != _RUNS:
+        # What its console has is of a boot that is over.
+        return Seen(server, None, timeout)
+    left = max(deadline - time.monotonic(), 0)
+    return Seen(
+        server,
+        consoles.watch(conn, server.id, reports.find, left),
+        timeout,
+    )
+
+
+def _await_start(
+    conn: 'connection.Connection',
+    server: 'servers.GpuServer',
+    timeout: float,
+) -> 'servers.GpuServer':
+    """Return a server as it is when it is not on its way to run any more."""
+    from osc_gpu.cloud import launch
+    from osc_gpu.cloud import servers
+
+    if not launch.is_starting(server):
+        return server
+    [now] = launch.wait(
+        lambda: [servers.read_server(conn, server.id)],
+        timeout,
+        launch.is_starting,
+    )
+    return dataclasses.replace(server, status=now.status)
 
 
 def watch_all(
     conn: 'connection.Connection',
     found: 'Sequence[servers.GpuServer]',
     timeout: float,
-) -> 'list[tuple[servers.GpuServer, reports.Report | None]]':
+) -> list[Seen]:
     """Return several servers with their last reports, when there are any.
 
     :param timeout: in seconds, for all of them together
     """
     deadline = time.monotonic() + timeout
     return [
-        (server, watch(conn, server.id, max(deadline - time.monotonic(), 0)))
+        watch(conn, server, max(deadline - time.monotonic(), 0))._replace(
+            waited=timeout
+        )
         for server in found
     ]

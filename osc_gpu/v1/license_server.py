@@ -22,8 +22,8 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import columns
 from osc_gpu.v1 import options
-from osc_gpu.v1 import server_recover
 from osc_gpu.v1 import terminal
 
 if TYPE_CHECKING:
@@ -312,14 +312,14 @@ def _values(outcome: 'license_server.Outcome') -> tuple[Any, ...]:
         outcome.project_id,
         there.security_group.id if there.security_group else '',
         there.server_group.id if there.server_group else '',
-        server_recover.LinesColumn(
+        columns.LinesColumn(
             [node['mac_address'] for node in nodes if node['mac_address']]
         ),
-        server_recover.LinesColumn(
+        columns.LinesColumn(
             [_url(address) for node in nodes for address in node['addresses']]
         ),
         NodesColumn(nodes),
-        server_recover.LinesColumn(outcome.steps),
+        columns.LinesColumn(outcome.steps),
     )
 
 

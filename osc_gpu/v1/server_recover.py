@@ -15,11 +15,11 @@
 import argparse
 from typing import Any
 
-from cliff import columns as cliff_columns
 from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import columns
 from osc_gpu.v1 import move_columns
 from osc_gpu.v1 import options
 from osc_gpu.v1 import terminal
@@ -39,18 +39,6 @@ _FIELDS = (
 
 #: Seconds that Nova may take over what it is doing with the server.
 _TIMEOUT = 1800
-
-
-class LinesColumn(cliff_columns.FormattableColumn[Any]):
-    """Sentences, each on a line of its own, or as a list."""
-
-    def human_readable(self) -> str:
-        """Return a line for each."""
-        return '\n'.join(self._value)
-
-    def machine_readable(self) -> list[str]:
-        """Return them as a list."""
-        return list(self._value)
 
 
 class RecoverServer(command.ShowOne):
@@ -158,10 +146,10 @@ it goes on where the server stands (admin only).""")
             done.server.status,
             done.server.host,
             done.diagnosis,
-            LinesColumn(list(done.steps)),
+            columns.LinesColumn(list(done.steps)),
             done.result,
-            LinesColumn(list(done.instructions)),
-            LinesColumn(list(done.leftover)),
+            columns.LinesColumn(list(done.instructions)),
+            columns.LinesColumn(list(done.leftover)),
             done.detail,
         )
 

@@ -29,9 +29,9 @@ class VerifyServer(command.ShowOne):
 Reads the last report from the server's console, which a guest writes at each
 boot if it was made with "gpu server create --driver" or "--verify", and
 compares it with what the server's flavor requests and its user asked for.
-Ends with exit status 1 unless all is as it should be; without a report
-nothing is proven. To get a new one, reboot the server, or run
-"sudo osc-gpu-report" in it.""")
+Ends with exit status 1 unless all is as it should be; without a report since
+its last boot nothing is proven, nor while the server is not ACTIVE. To get a
+new one, reboot the server, or run "sudo osc-gpu-report" in it.""")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -67,8 +67,8 @@ nothing is proven. To get a new one, reboot the server, or run
                 _("Server %(name)s has flavor %(flavor)s, without a GPU")
                 % {'name': server.name, 'flavor': server.flavor}
             )
-        report = guest_reports.watch(
-            self.connection, server.id, parsed_args.timeout
+        seen = guest_reports.watch(
+            self.connection, server, parsed_args.timeout
         )
-        self.failure = guest_reports.failure([(server, report)])
-        return guest_reports.FIELDS, guest_reports.values(server, report)
+        self.failure = guest_reports.failure([seen])
+        return guest_reports.FIELDS, guest_reports.values(seen)

@@ -112,7 +112,10 @@ class TestBoot(TestCase):
         )  # fmt: skip
         self.done('boot', server)
         report = self.report(server)
-        self.assertEqual([], reports.shortcomings(report, 1))
+        self.assertEqual(
+            ['the vGPU is not licensed: Unlicensed (Unrestricted)'],
+            reports.shortcomings(report, 1),
+        )
         self.assertEqual(
             ['NVIDIA Tesla M60 nvidia-11'], [gpu.name for gpu in report.gpus]
         )

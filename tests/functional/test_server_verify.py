@@ -204,12 +204,14 @@ class TestBad(TestCase):
         self.assertEqual(('ok', ''), (fields['verdict'], error))
 
     def test_silent(self):
+        path = self.keep('token.tok', token())
         server = self.make_server(
-            self.make_flavor('--vgpu'), '--guest-os', 'rocky-8', *VGPU
-        )['id']
+            self.make_flavor('--vgpu'), '--guest-os', 'rocky-8', *VGPU,
+            '--license-token', path,
+        )['id']  # fmt: skip
         self.boot(server, 'silent')
         fields, error = self.verify(server, status=1)
         self.assertEqual('no report', fields['verdict'])
-        self.assertRegex(error, 'no report is on its console$')
+        self.assertRegex(error, 'no report is on its console since')
         self.boot(server)
         self.assertEqual('ok', self.verify(server)[0]['verdict'])

@@ -107,7 +107,7 @@ install_and_build() {
     step "a note of it" say_what_is_in_it
 }
 
-step "is this $SYSTEM" is_the_system
+step "system" is_the_system
 step "is there a kernel" has_a_kernel
 mkdir -p "$STATE"
 [ "$GROW" != true ] || step "room for it" grow

@@ -10,6 +10,15 @@ export LC_ALL=C
 ROOT=${OSC_GPU_ROOT:-}
 STATE=$ROOT/var/lib/osc-gpu
 
+# Who makes GPUs and accelerators, by PCI's numbers.
+VENDORS='
+    0731 0ccd 1002 10de 17cb 19e5 1ac1 1ae0 1bcf 1d22 1d26 1d87
+    1d94 1d95 1da3 1de0 1e0d 1e30 1e36 1e38 1e3e 1e52 1e60 1e67
+    1e7c 1e9f 1ea0 1ec6 1ecc 1ed2 1ed5 1eed 1eff 1f0d 1f1c 1f2e
+    1f56 1f82 1f9d 1faa 1fb0 1fe9 1ff4 2077 209f 20a1 22b8 4c54
+    6766 8086 8510 9999 cabc cdfa
+'
+
 DRIVER=none VERSION='' CUDA='' LICENSE='' WORKLOAD='' REPORT_URL=''
 if [ -r "$ROOT/etc/osc-gpu/settings" ]; then
     # shellcheck source=/dev/null
@@ -46,7 +55,11 @@ pci_gpus() {
                 "$(cut -b 3-6 "$device/vendor")" \
                 "$(cut -b 3-6 "$device/device")"
         done
-    fi | awk '$2 ~ /^(0300|0302|0380|1200)$/ && $3 ~ /^(10de|1002)$/ {
+    fi | awk -v vendors=" ${VENDORS//[[:space:]]/ } " '
+        # Huawei has displays of management controllers; what these call
+        # co-processors computes checksums and the like.
+        $2 $3 ~ /^(030019e5|0b40(10de|19e5|8086))$/ { next }
+        $2 ~ /^(0300|0302|0380|0b40|1200)$/ && index(vendors, " " $3 " ") {
             print $1, $3, $4 }'
 }
 
@@ -95,15 +108,16 @@ amd_json() {
         memory=$(cat "$device/mem_info_vram_total" 2>> "$noise")
         printf '%s{"address": %s, "name": %s, "memory_mib": %s, "mig": null}' \
             "$first" "$(text <<< "${device##*/}")" \
-            "$(amd_name "${device##*/}" | text)" \
+            "$(lspci_name "${device##*/}" | text)" \
             "$(( ${memory:-0} / 1048576 ))"
         first=', '
     done
     echo ']'
 }
 
-amd_name() {
-    lspci -s "$1" 2>> "$noise" | first_line |
+# Nothing, where the image has no lspci.
+lspci_name() {
+    lspci -s "$1" 2> /dev/null | first_line |
         sed 's/^[^ ]* [^:]*: //; s/ (rev [0-9a-f]*)$//'
 }
 
@@ -171,9 +185,38 @@ of_amd() {
     [ -d "$ROOT/sys/bus/pci/drivers/amdgpu" ] || return 1
     gpus=$(amd_json)
     driver='"amdgpu"'
-    version=$(cat "$ROOT/sys/module/amdgpu/version" 2>> "$noise" ||
-        uname -r)
-    version=$(text <<< "$version")
+    version=$(version_of amdgpu | text)
+}
+
+# Those of the kernel itself have its version.
+version_of() { cat "$ROOT/sys/module/$1/version" 2> /dev/null || uname -r; }
+
+# Cards of other vendors have no program that every image has: it is told which
+# of them the kernel has given to a driver.
+of_others() {
+    local address bound name='' all=''
+    pci_gpus > "$found"
+    [ -s "$found" ] && ! grep -qE ' (10de|1002) ' "$found" || return
+    while read -r address _; do
+        bound=$(driver_of "$address") || continue
+        name=${name:-$bound}
+        all+="${all:+, }{\"address\": $(text <<< "$address"), "
+        all+="\"name\": $(lspci_name "$address" | text), "
+        all+='"memory_mib": null, "mig": null}'
+    done < "$found"
+    gpus="[$all]"
+    [ -n "$name" ] || return 0
+    driver=$(text <<< "$name")
+    version=$(version_of "$name" | text)
+}
+
+# Not those that keep a device for somebody else.
+driver_of() {
+    cd -P "$ROOT/sys/bus/pci/devices/$1/driver" 2> /dev/null || return
+    case ${PWD##*/} in
+    vfio-pci | pci-stub) return 1 ;;
+    esac
+    echo "${PWD##*/}"
 }
 
 system() {
@@ -193,7 +236,7 @@ asked() {
 
 line() {
     local gpus='[]' driver=null version=null cuda=null license=null
-    of_nvidia || of_amd
+    of_others || of_nvidia || of_amd
     printf '{"version": 1, "time": %s, "system": %s, "kernel": %s, ' \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ | text)" \
         "$(system | text)" \

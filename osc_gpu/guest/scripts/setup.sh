@@ -111,7 +111,7 @@ is_the_version() {
 more_options() { :; }
 
 install_all() {
-    step "is this $SYSTEM" is_the_system
+    step "system" is_the_system
     step "kernel headers and compiler" kernel_tools
     [ "$DRIVER" = amdgpu ] || step "nouveau off" no_nouveau
     # Drivers are built for the kernel that runs, and not beside nouveau.
@@ -136,11 +136,23 @@ start_driver() {
 # It is asked for when its service starts, at each boot, which takes seconds.
 await_license() {
     local tries=12
-    while [ $((tries--)) -gt 0 ]; do
-        nvidia-smi -q | grep -q 'License Status *: *Licensed' && return
+    while [ $((tries--)) -gt 0 ] && lacks_license; do
         sleep "${OSC_GPU_PAUSE:-5}"
     done
     # The report says in which state it is.
+}
+
+# The image may have brought it; only drivers for vGPUs tell of one.
+lacks_license() {
+    local states
+    command -v nvidia-smi > /dev/null || return
+    states=$(nvidia-smi -q | sed -n 's/^ *License Status *: *//p' |
+        grep -v '^N/A')
+    if [ -z "$states" ]; then
+        [ "$LICENSE" = true ] || [ "$DRIVER" = nvidia-vgpu ]
+    else
+        grep -qv '^Licensed' <<< "$states"
+    fi
 }
 
 # What another server has done, whose snapshot this disk is, is not done here.
@@ -174,7 +186,7 @@ main() {
         # At each boot: a new kernel may have no module.
         start_driver
     fi
-    [ "$LICENSE" != true ] || await_license
+    await_license
     workload_once
     finish
 }

@@ -345,6 +345,8 @@ class TestMayPass(unittest.TestCase):
             (409, True),
             (429, True),
             (500, True),
+            # Nova's driver has no such thing.
+            (501, False),
             (503, True),
         ):
             response = mock.Mock(status_code=status)

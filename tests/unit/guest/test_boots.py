@@ -152,6 +152,26 @@ class TestGood(TestCase):
             self.assertEqual(version, result.report.driver_version)
             self.assertNotIn('dnf', '\n'.join(result.calls))
 
+    def test_license_of_the_image(self):
+        for driver in ('none', 'nvidia-vgpu'):
+            for token, problems in (('x', 0), ('', 1)):
+                guest = self.new(
+                    orders.Order(driver),
+                    on_disk='rocky-9',
+                    image_driver='550.144.03',
+                )
+                (guest.machine.folder / 'gridd').touch()
+                nvidia = guest.machine.root / 'etc/nvidia'
+                nvidia.mkdir()
+                (nvidia / 'gridd.conf').write_text(
+                    'ClientConfigTokenPath=/etc/nvidia\n'
+                )
+                (nvidia / 'client.tok').write_text(token)
+                # The report waits until the licence is there.
+                result = guest.boot()
+                self.assertEqual(problems, len(result.problems), driver)
+                self.assertEqual(bool(token), result.report.is_licensed)
+
     def test_image_of_a_recipe(self):
         for note, is_installed in (
             ('nvidia 12.8', False),
@@ -171,7 +191,7 @@ class TestGood(TestCase):
         result = self.guest('debian-12', 'none').boot()
         self.assertEqual(2, len(result.report.pci))
         self.assertEqual(('', ()), (result.report.driver, result.report.gpus))
-        self.assertEqual([], result.problems)
+        self.assertEqual([NO_DRIVER], result.problems)
 
     def test_no_serial_console(self):
         guest = self.make('ubuntu-24.04', AMD)
@@ -357,11 +377,13 @@ class TestSpoiled(TestCase):
             'rocky-8', 'none', image_driver='570.86.15', workload='smoke'
         )
         result = guest.boot('module')
-        self.assertEqual(2, len(result.problems))
-        for problem, before in zip(
-            result.problems, ('', 'workload smoke .*: '), strict=True
+        said = 'NVIDIA-SMI has failed'
+        for problem, words in zip(
+            result.problems,
+            (said, NO_DRIVER, f'workload smoke .*: {said}'),
+            strict=True,
         ):
-            self.assertRegex(problem, f'^{before}NVIDIA-SMI has failed')
+            self.assertRegex(problem, f'^{words}')
         self.assertEqual('', result.report.driver)
 
     def test_silent(self):
@@ -377,8 +399,8 @@ class TestSpoiled(TestCase):
         ):
             result = self.make(order, NVIDIA, on_disk=on_disk).boot()
             self.assertEqual(
-                f'is this {order}: this is {found}, and the driver was '
-                f'chosen for {order}',
+                f'system: this is {found}, and the driver was chosen for '
+                f'{order}',
                 result.problems[0],
             )
             self.assertNotRegex('\n'.join(result.calls), 'apt|dnf')

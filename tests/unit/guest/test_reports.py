@@ -94,6 +94,22 @@ class TestFind(unittest.TestCase):
             found = reports.find(console)
             self.assertEqual('two', found.time)
 
+    def test_a_newer_boot(self):
+        boot = '[    0.000000] Linux version 6.8.0-45-generic (buildd@x)\r\n'
+        old, new = line(GOOD | {'time': 'old'}), line(GOOD | {'time': 'new'})
+        for banner in (boot, f'[    0.000000][    T0]{boot[14:]}', boot[15:]):
+            self.assertIsNone(reports.find(banner + old + banner))
+            self.assertIsNone(reports.find(old + banner + 'login: '))
+            found = reports.find(old + banner + new)
+            self.assertEqual('new', found.time)
+        for no_boot in (
+            'Welcome to Rocky Linux version 9.6\n',
+            line(GOOD | {'error': boot.strip()}).replace('"version": 1', ''),
+        ):
+            self.assertEqual(
+                'old', reports.find(boot + old + no_boot).time, no_boot
+            )
+
     def test_a_terminal_can_take_it(self):
         name = 'A\x1b[2J\x1b]0;own\x07\u202e\u200b\r\n' + 'x' * 1000
         found = report(driver=name, gpus=[A100 | {'name': name}])
@@ -164,8 +180,11 @@ class TestShortcomings(unittest.TestCase):
     def test_no_driver(self):
         self.short('no driver is loaded', driver=None, gpus=[])
         asked = {'driver': 'none'}
+        # Where none was to be installed, the image was to have one.
         none = report(asked=asked, driver=None, gpus=[], workload=None)
-        self.assertEqual([], reports.shortcomings(none, 1))
+        self.assertEqual(
+            ['no driver is loaded'], reports.shortcomings(none, 1)
+        )
         # One that is in the image has to have them all the same.
         self.short('the driver has 0 of 1', asked=asked, gpus=[])
 
@@ -182,6 +201,18 @@ class TestShortcomings(unittest.TestCase):
             self.short('not licensed', asked=asked, license=words)
         good = report(asked=asked, license='Licensed (Expiry: 2027-1-1)')
         self.assertEqual([], reports.shortcomings(good, 1))
+
+    def test_license_of_the_image(self):
+        for driver in ('none', 'nvidia-vgpu'):
+            asked = {'driver': driver, 'license': False}
+            self.short(
+                'not licensed: Unlicensed (Unrestricted)',
+                asked=asked,
+                license='Unlicensed (Unrestricted)',
+            )
+            good = report(asked=asked, license='Licensed')
+            self.assertEqual([], reports.shortcomings(good, 1))
+        self.short('nothing of a licence', asked=asked, license=None)
 
     def test_workload(self):
         self.short(

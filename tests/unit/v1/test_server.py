@@ -433,6 +433,13 @@ class TestShowServer(base.TestCase):
             '2 of 2 GPUs, NVIDIA A100, driver 570.86',
             self.table('gpu', 'server', 'show', ID)['report'],
         )
+        # That of a boot that is over tells nothing.
+        for status in ('SHUTOFF', 'REBOOT'):
+            self.cloud.get(SERVER, json={'server': server(status=status)})
+            self.assertEqual(
+                '', self.table('gpu', 'server', 'show', ID)['report']
+            )
+        self.cloud.get(SERVER, json={'server': server()})
         # It is one thing of many.
         for status in (403, 404, 409, 500, 501):
             self.cloud.post(CONSOLE, status_code=status)

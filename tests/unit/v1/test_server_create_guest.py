@@ -459,6 +459,13 @@ class TestVerify(TestCase):
             result.stderr.strip(),
         )
 
+    def test_an_image_without_a_driver(self):
+        bare = {'driver': None, 'gpus': [], 'asked': {'driver': 'none'}}
+        self.says(test_reports.line(self.good | bare))
+        result = self.openstack(*self.argv('--verify'))
+        self.assertEqual(1, result.status)
+        self.assertIn('train: no driver is loaded', result.stderr)
+
     def test_silent(self):
         self.says('login:')
         result = self.openstack(
@@ -466,7 +473,12 @@ class TestVerify(TestCase):
         )
         self.assertEqual(1, result.status)
         self.assertEqual('', result.json['report'])
-        self.assertIn('no report is on its console', result.stderr)
+        # What creating it took is not waited for again.
+        self.assertRegex(
+            result.stderr,
+            r'train: no report is on its console after \d+ s: .* with: '
+            f'openstack gpu server verify {test_server.ID}\n$',
+        )
 
     def test_the_console_comes_later(self):
         self.cloud.post(

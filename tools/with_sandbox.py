@@ -26,6 +26,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,8 @@ def _up(options: argparse.Namespace) -> list[str]:
 
 def main(argv: list[str]) -> int:
     options = _parse(argv)
+    # The sandboxes are to be taken down in any case.
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(1))
     states = [
         pathlib.Path(tempfile.mkdtemp(prefix='osc-gpu-sandbox-'))
         for _n in range(options.sandboxes)

@@ -56,6 +56,7 @@ new one, reboot the server, or run "sudo osc-gpu-report" in it.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        from osc_gpu.cloud import interrupts
         from osc_gpu.cloud import servers
 
         server = servers.find_server(
@@ -67,8 +68,11 @@ new one, reboot the server, or run "sudo osc-gpu-report" in it.""")
                 _("Server %(name)s has flavor %(flavor)s, without a GPU")
                 % {'name': server.name, 'flavor': server.flavor}
             )
-        seen = guest_reports.watch(
-            self.connection, server, parsed_args.timeout
-        )
+        with interrupts.explained(
+            _("Interrupted before server %s reported") % server.name
+        ):
+            seen = guest_reports.watch(
+                self.connection, server, parsed_args.timeout
+            )
         self.failure = guest_reports.failure([seen])
         return guest_reports.FIELDS, guest_reports.values(seen)

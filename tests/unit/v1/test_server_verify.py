@@ -175,6 +175,14 @@ class TestVerifyServer(base.TestCase):
             result.stderr,
         )
 
+    def test_interrupted(self):
+        self.says('')
+        with mock.patch.object(
+            self.time, 'sleep', side_effect=KeyboardInterrupt
+        ):
+            text = self.fails(*VERIFY, '--timeout', '60')
+        self.assertEqual('Interrupted before server train reported', text)
+
     def test_no_console(self):
         for status in (403, 404, 409, 500, 501):
             self.cloud.post(ACTION, status_code=status, json={})

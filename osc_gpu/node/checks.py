@@ -28,6 +28,11 @@ from osc_gpu.node import uses
 Found = checks_subject.Found
 Subject = checks_subject.Subject
 
+#: The last region of a function itself, and the last of its VFs (Linux
+#: include/linux/pci.h).
+_REGIONS = 5
+_REGIONS_OF_VFS = 12
+
 
 def check(
     node: model.Node, purpose: str = '', addresses: Collection[str] = ()
@@ -78,7 +83,14 @@ def _check_nouveau(subject: Subject) -> Found:
 def _check_regions(subject: Subject) -> Found:
     node = subject.node
     for gpu in subject.gpus:
-        lost = [bar for bar in gpu.bars or () if not bar.is_assigned]
+        most = _REGIONS
+        if subject.is_vgpu and uses.needs_vfs(gpu) is not False:
+            most = _REGIONS_OF_VFS
+        lost = [
+            bar
+            for bar in gpu.bars or ()
+            if not bar.is_assigned and bar.index <= most
+        ]
         if not lost:
             continue
         firmware = _("Turn on 'Above 4G Decoding' in the firmware")
@@ -135,7 +147,11 @@ def _unknown(subject: Subject) -> Iterator[str]:
         yield _("modprobe's files")
     if any(gpu.function.driver is None for gpu in gpus):
         yield _("drivers")
-    if subject.is_passthrough and any(gpu.group is None for gpu in gpus):
+    if (
+        subject.is_passthrough
+        and node.has_iommu is not False
+        and any(gpu.group is None for gpu in gpus)
+    ):
         yield _("IOMMU groups")
     if any(gpu.bars is None for gpu in gpus):
         yield _("memory regions")

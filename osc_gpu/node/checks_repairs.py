@@ -201,7 +201,8 @@ def release(subject: Subject, gpu: model.Gpu) -> str:
     return sentence(
         [
             _(
-                "take %s out of the ids of 'options vfio-pci' in /etc/modprobe.d"
+                "take %s out of the ids of 'options vfio-pci' in "
+                "/etc/modprobe.d"
             )
             % gpu.function.ids,
             _ramdisk(node),
@@ -220,8 +221,8 @@ def manager(node: model.Node) -> str:
         command = 'sh NVIDIA-Linux-x86_64-<version>-vgpu-kvm.run'
     return (
         _(
-            "Run '%s' with the host's driver from NVIDIA's licensing portal, and "
-            "reboot"
+            "Run '%s' with the host's driver from NVIDIA's licensing portal, "
+            "and reboot"
         )
         % command
     )
@@ -236,8 +237,8 @@ def enable_vfs(gpu: model.Gpu) -> str:
     """Return how a card of NVIDIA gets its VFs, now and at each boot."""
     return (
         _(
-            "Run '/usr/lib/nvidia/sriov-manage -e %s', and have that run at each "
-            "boot: openstack gpu node config show --for systemd"
+            "Run '/usr/lib/nvidia/sriov-manage -e %s', and have that run at "
+            "each boot: openstack gpu node config show --for systemd"
         )
         % gpu.address
     )
@@ -261,4 +262,4 @@ def iommu_in_firmware(node: model.Node) -> str:
 
 def check_for(purpose: str) -> str:
     """Return the command that checks for another purpose."""
-    return f'openstack gpu node check --for {purpose}'
+    return _("run '%s'") % f'openstack gpu node check --for {purpose}'

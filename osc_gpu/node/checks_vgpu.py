@@ -61,7 +61,8 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
                 findings.ERROR,
                 'driver',
                 _("it is not one of NVIDIA, and offers no vGPUs"),
-                repairs.check_for(uses.PASSTHROUGH),
+                _("Pass it through, and %s")
+                % repairs.check_for(uses.PASSTHROUGH),
             )
     elif uses.is_vfio(driver):
         yield about(
@@ -114,7 +115,7 @@ def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
                 "with this kernel its vGPUs are VFs of the vendor's VFIO "
                 "driver, and [devices] enabled_mdev_types finds none"
             ),
-            _("Pass its VFs through, with 'managed': 'no': %s")
+            _("Pass its VFs through, with 'managed': 'no', and %s")
             % repairs.check_for(uses.VFIO_VGPU),
         )
     elif subject.purpose == uses.VFIO_VGPU and mdev and not vendor:
@@ -126,7 +127,7 @@ def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
                 "with this kernel its vGPUs are mediated devices, and its "
                 "VFs cannot be passed through as vGPUs"
             ),
-            _("Set [devices] enabled_mdev_types: %s")
+            _("Set [devices] enabled_mdev_types, and %s")
             % repairs.check_for(uses.VGPU),
         )
 
@@ -244,13 +245,9 @@ def _check_set_types(
             % vf.function.address
             if is_any_set
             else _("none of its VFs has a vGPU type: servers would get none"),
-            _(
-                "Run 'echo %(type)s > %(path)s' for %(name)s; VFs can have "
-                "%(all)s"
-            )
+            _("Run 'echo %(type)s > %(path)s' for one of the types: %(all)s")
             % {
-                'type': shown(types[0].id),
-                'name': shown(types[0].name),
+                'type': shown(types[0].id) if len(types) == 1 else '<id>',
                 'path': f'{repairs.sysfs(vf.function)}/nvidia/'
                 'current_vgpu_type',
                 'all': some([f'{type_.id} ({type_.name})' for type_ in types]),

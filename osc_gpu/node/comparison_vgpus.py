@@ -1,0 +1,249 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What servers with vGPUs find, or miss, at another compute node."""
+
+from collections import Counter
+
+from osc_gpu import findings
+from osc_gpu.i18n import _
+from osc_gpu.node import checks_subject
+from osc_gpu.node import comparison_way as ways
+from osc_gpu.node import model
+from osc_gpu.node import uses
+
+some = checks_subject.some
+shown = checks_subject.shown
+
+Gpus = tuple[model.Gpu, ...]
+
+
+def check_mdev(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    """Compare mdev types: a server keeps its type, by id in libvirt's XML."""
+    here, there = _names(gpus), _names(others)
+    used = {
+        type_.id for gpu in gpus for type_ in uses.mdev_types(gpu)
+        if type_.created
+    }  # fmt: skip
+    missing = [id_ for id_ in here if id_ not in there]
+    moved = [
+        id_ for id_ in missing if here[id_] and here[id_] in there.values()
+    ]
+    renamed = [
+        id_
+        for id_ in here
+        if here[id_] and there.get(id_) and here[id_] != there[id_]
+    ]
+    for check, found, detail in (
+        (
+            'mdev-types',
+            [id_ for id_ in missing if id_ not in moved],
+            _("%(to)s does not offer %(types)s"),
+        ),
+        (
+            'mdev-ids',
+            moved,
+            _(
+                "%(to)s offers %(types)s by other ids: servers cannot migrate "
+                "live, and enabled_mdev_types differs"
+            ),
+        ),
+        (
+            'mdev-names',
+            renamed,
+            _(
+                "%(types)s are other types at %(to)s: the drivers of both "
+                "differ, and a server gets another vGPU"
+            ),
+        ),
+    ):
+        if found:
+            is_used = not used.isdisjoint(found) and check != 'mdev-ids'
+            yield ways.Problem(
+                findings.ERROR if is_used else findings.WARNING,
+                check,
+                ids,
+                detail
+                % {
+                    'to': way.to,
+                    'types': some([_label(id_, here[id_]) for id_ in found]),
+                },
+                _("Install the same release of the vGPU manager on both"),
+            )
+    yield from _check_room(way, ids, used & there.keys(), gpus, others)
+
+
+def _names(gpus: Gpus) -> dict[str, str | None]:
+    return {
+        type_.id: type_.name for gpu in gpus for type_ in uses.mdev_types(gpu)
+    }
+
+
+def _label(id_: str, name: str | None) -> str:
+    return f'{id_} ({name})' if name else id_
+
+
+def _check_room(
+    way: ways.Way, ids: str, used: set[str], gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    """A card that is divided otherwise has no room for a type."""
+    full = sorted(
+        id_
+        for id_ in used
+        if not any(
+            type_.available or type_.created
+            for gpu in others
+            for type_ in uses.mdev_types(gpu)
+            if type_.id == id_
+        )
+    )
+    if full:
+        names = _names(gpus)
+        yield ways.Problem(
+            findings.ERROR,
+            'mdev-room',
+            ids,
+            _(
+                "cards at %(to)s are divided otherwise: there is no room for "
+                "%(types)s"
+            )
+            % {
+                'to': way.to,
+                'types': some([_label(id_, names[id_]) for id_ in full]),
+            },
+            _("Set enabled_mdev_types at %s, once no server has a vGPU there")
+            % way.to,
+        )
+
+
+def check_vendor(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    """Compare types of VFs: what Nova passes through is what has a type."""
+    here, there = _set_types(gpus), _set_types(others)
+    missing = sorted(here.keys() - there.keys())
+    if missing:
+        yield ways.Problem(
+            findings.ERROR,
+            'vgpu-types',
+            ids,
+            _("%(to)s has no VF of vGPU type %(types)s")
+            % {'to': way.to, 'types': some(missing)},
+            _(
+                "Write the type to nvidia/current_vgpu_type of VFs at %s, or "
+                "run 'openstack gpu node check --for vfio-vgpu' there"
+            )
+            % way.to,
+        )
+    for number, count in here.items():
+        if number in there and there[number] < count:
+            yield ways.fewer(
+                way,
+                ids,
+                _("VFs of vGPU type %s") % shown(number),
+                count,
+                there[number],
+            )
+
+
+def _set_types(gpus: Gpus) -> Counter[str]:
+    return Counter(
+        vgpus.vendor_type
+        for gpu in gpus
+        for _function, vgpus in uses.vgpus_of(gpu)
+        if vgpus.vendor_type not in (None, '', '0')
+    )
+
+
+def check_mig(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    """Compare MIG, as far as both tell it."""
+    here, there = _modes(gpus), _modes(others)
+    if here and there and not here <= there:
+        yield ways.Problem(
+            findings.ERROR,
+            'mig',
+            ids,
+            _("cards are %(here)s at %(origin)s, and %(there)s at %(to)s")
+            % {
+                'here': _with_or_without(here),
+                'there': _with_or_without(there),
+                'origin': way.origin,
+                'to': way.to,
+            },
+            _("Set the same mode with 'nvidia-smi -mig' at both"),
+        )
+        return
+    profiles, others_profiles = _profiles(gpus), _profiles(others)
+    if profiles is None or others_profiles is None:
+        return
+    missing = sorted(profiles.keys() - others_profiles.keys())
+    if missing:
+        yield ways.Problem(
+            findings.ERROR,
+            'mig-profiles',
+            ids,
+            _("%(to)s has no MIG instance of %(profiles)s")
+            % {'to': way.to, 'profiles': some(missing)},
+            _("Make them at %s with 'nvidia-smi mig -cgi'") % way.to,
+        )
+    for profile, count in profiles.items():
+        if 0 < others_profiles[profile] < count:
+            yield ways.fewer(
+                way,
+                ids,
+                _("MIG instances of %s") % shown(profile),
+                count,
+                others_profiles[profile],
+            )
+
+
+def _modes(gpus: Gpus) -> set[bool]:
+    """Return whether cards are parted by MIG; empty if one does not tell.
+
+    A card that has no instances is not, whether it is on or not.
+    """
+    found = set()
+    for gpu in gpus:
+        if gpu.mig is None:
+            return set()
+        if gpu.mig.instances == () or gpu.mig.is_enabled is False:
+            found.add(False)
+        elif gpu.mig.is_enabled:
+            found.add(True)
+        else:
+            return set()
+    return found
+
+
+def _with_or_without(modes: set[bool]) -> str:
+    return some(
+        [
+            _("in instances of MIG") if mode else _("without any")
+            for mode in sorted(modes, reverse=True)
+        ]
+    )
+
+
+def _profiles(gpus: Gpus) -> Counter[str] | None:
+    """Return how often a profile is there; None if a card does not tell."""
+    found: Counter[str] = Counter()
+    for gpu in gpus:
+        if gpu.mig is None:
+            continue
+        if gpu.mig.instances is None:
+            return None
+        found.update(gpu.mig.instances)
+    return found

@@ -133,11 +133,14 @@ def _check_kind(
     modes = ways.modes(gpus)
     if modes & {uses.PASSTHROUGH, None}:
         yield from _check_cards(way, ids, gpus, others)
+    parted = list(comparison_vgpus.check_mig(way, ids, gpus, others))
+    yield from parted
     if uses.VGPU in modes:
         yield from comparison_vgpus.check_mdev(way, ids, gpus, others)
+        if not parted:
+            yield from comparison_vgpus.check_room(way, ids, gpus, others)
     if uses.VFIO_VGPU in modes:
         yield from comparison_vgpus.check_vendor(way, ids, gpus, others)
-    yield from comparison_vgpus.check_mig(way, ids, gpus, others)
     yield from _check_numa(way, ids, gpus, others)
 
 
@@ -320,7 +323,13 @@ def _facts(way: ways.Way) -> Iterator[findings.Finding]:
                 findings.INFO,
                 check,
                 f'{way.origin}, {way.to}',
-                f'{shown(one)}, {shown(other)}',
+                _("%(origin)s has %(one)s, %(to)s %(other)s")
+                % {
+                    'origin': way.origin,
+                    'one': shown(one),
+                    'to': way.to,
+                    'other': shown(other),
+                },
             )
     yield from _live(way)
     for name, node in ((way.origin, way.source), (way.to, way.target)):
@@ -351,11 +360,10 @@ def _live(way: ways.Way) -> Iterator[findings.Finding]:
             'live-migration',
             f'{way.origin}, {way.to}',
             _(
-                "vGPUs migrate cold only: live takes a kernel of 5.18 or "
-                "newer at both, libvirt 8.6 and QEMU 8.1, not %s"
+                "vGPUs may only migrate cold: live, Nova wants what Linux "
+                "5.18 has at both, libvirt 8.6 and QEMU 8.1; older are %s"
             )
             % some(old),
-            '',
         )
 
 

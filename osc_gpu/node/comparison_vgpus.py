@@ -32,10 +32,7 @@ def check_mdev(
 ) -> ways.Problems:
     """Compare mdev types: a server keeps its type, by id in libvirt's XML."""
     here, there = _names(gpus), _names(others)
-    used = {
-        type_.id for gpu in gpus for type_ in uses.mdev_types(gpu)
-        if type_.created
-    }  # fmt: skip
+    used = _used(gpus)
     missing = [id_ for id_ in here if id_ not in there]
     moved = [
         id_ for id_ in missing if here[id_] and here[id_] in there.values()
@@ -81,7 +78,6 @@ def check_mdev(
                 },
                 _("Install the same release of the vGPU manager on both"),
             )
-    yield from _check_room(way, ids, used & there.keys(), gpus, others)
 
 
 def _names(gpus: Gpus) -> dict[str, str | None]:
@@ -94,13 +90,23 @@ def _label(id_: str, name: str | None) -> str:
     return f'{id_} ({name})' if name else id_
 
 
-def _check_room(
-    way: ways.Way, ids: str, used: set[str], gpus: Gpus, others: Gpus
+def _used(gpus: Gpus) -> set[str]:
+    """Return the types that vGPUs of cards have."""
+    return {
+        type_.id
+        for gpu in gpus
+        for type_ in uses.mdev_types(gpu)
+        if type_.created
+    }
+
+
+def check_room(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
 ) -> ways.Problems:
     """A card that is divided otherwise has no room for a type."""
     full = sorted(
         id_
-        for id_ in used
+        for id_ in _used(gpus) & _names(others).keys()
         if not any(
             type_.available or type_.created
             for gpu in others
@@ -176,14 +182,20 @@ def check_mig(
             findings.ERROR,
             'mig',
             ids,
-            _("cards are %(here)s at %(origin)s, and %(there)s at %(to)s")
+            _(
+                "MIG has instances on %(here)s at %(origin)s, and on "
+                "%(there)s at %(to)s"
+            )
             % {
-                'here': _with_or_without(here),
-                'there': _with_or_without(there),
+                'here': _how_many(here),
+                'there': _how_many(there),
                 'origin': way.origin,
                 'to': way.to,
             },
-            _("Set the same mode with 'nvidia-smi -mig' at both"),
+            _(
+                "Make the same instances at both: 'nvidia-smi -mig 1', then "
+                "'nvidia-smi mig -cgi'"
+            ),
         )
         return
     profiles, others_profiles = _profiles(gpus), _profiles(others)
@@ -228,13 +240,10 @@ def _modes(gpus: Gpus) -> set[bool]:
     return found
 
 
-def _with_or_without(modes: set[bool]) -> str:
-    return some(
-        [
-            _("in instances of MIG") if mode else _("without any")
-            for mode in sorted(modes, reverse=True)
-        ]
-    )
+def _how_many(modes: set[bool]) -> str:
+    if modes == {True}:
+        return _("all cards")
+    return _("some cards") if modes == {True, False} else _("no card")
 
 
 def _profiles(gpus: Gpus) -> Counter[str] | None:

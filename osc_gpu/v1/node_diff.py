@@ -52,7 +52,7 @@ def _read(path: str) -> 'model.Node':
 
 
 class DiffNode(command.Check):
-    _description = _("""Tell whether servers with GPUs may migrate between nodes.
+    _description = _("""Tell whether servers may migrate between two nodes.
 
 Lists what stands in the way from the first node to the second, and what only
 in the way back; nothing, if there is nothing. The exit status is 1 if an

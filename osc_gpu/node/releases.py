@@ -109,10 +109,18 @@ OPTIONS = (
     Option(MDEV_TYPES, 'devices', 'enabled_mdev_types', 24, 'ff4d0d002a'),
     Option(MDEV_TYPES, 'devices', 'enabled_vgpu_types', 17, '0b39b51ae5'),
     Option(
-        FILTERS, 'filter_scheduler', 'enabled_filters', 16, '7d0381c91a, 15.0.0'
+        FILTERS,
+        'filter_scheduler',
+        'enabled_filters',
+        16,
+        '7d0381c91a, 15.0.0',
     ),
     Option(
-        FILTERS, 'DEFAULT', 'scheduler_default_filters', 15, '50a7a3050a removes'
+        FILTERS,
+        'DEFAULT',
+        'scheduler_default_filters',
+        15,
+        '50a7a3050a removes',
     ),
     Option(
         REPORT_IN_PLACEMENT, 'pci', 'report_in_placement', 26, '06389f8d84'

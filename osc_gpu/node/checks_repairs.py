@@ -100,7 +100,7 @@ def _early_vfio(node: model.Node) -> str:
     if _is(node, _DEBIAN):
         return _("add the line vfio-pci to /etc/initramfs-tools/modules")
     return _(
-        "write 'add_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' to "
+        "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' to "
         "/etc/dracut.conf.d/gpu-vfio.conf"
     )
 

@@ -54,16 +54,17 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
     driver = gpu.function.driver
     if driver is None:
         return
-    if gpu.function.vendor_id != uses.NVIDIA:
-        if not (uses.has_mdev(gpu) or uses.has_vendor_vfio(gpu)):
-            yield about(
-                gpu,
-                findings.ERROR,
-                'driver',
-                _("it is not one of NVIDIA, and offers no vGPUs"),
-                _("Pass it through, and %s")
-                % repairs.check_for(uses.PASSTHROUGH),
-            )
+    if not uses.may_have_vgpus(gpu):
+        yield about(
+            gpu,
+            findings.ERROR,
+            'no-vgpus',
+            _("no vGPU type of a %s is known, and it offers none")
+            % shown(uses.model_of(gpu)),
+            _("Pass it through, and %s") % repairs.check_for(uses.PASSTHROUGH),
+        )
+    elif gpu.function.vendor_id != uses.NVIDIA:
+        return
     elif uses.is_vfio(driver):
         yield about(
             gpu,
@@ -172,13 +173,12 @@ def _check_types(subject: Subject, gpu: model.Gpu) -> Found:
             findings.ERROR,
             'mdev-types',
             _(
-                "it offers no mdev types: a %s has no vGPUs, or is in a mode "
-                "without them"
-            )
-            % shown(uses.model_of(gpu)),
+                "it offers no mdev types: its displays are on, as some models "
+                "have them, or the driver is too old, or too new, for it"
+            ),
             _(
-                "Turn off its displays with NVIDIA's displaymodeselector if "
-                "it has any, else pass it through"
+                "Turn its displays off with NVIDIA's displaymodeselector, or "
+                "install a release of the vGPU manager that knows it"
             ),
         )
 

@@ -317,6 +317,7 @@ def _facts(way: ways.Way) -> Iterator[findings.Finding]:
             way.source.distribution,
             way.target.distribution,
         ),
+        ('processor', _processor(way.source), _processor(way.target)),
     ):
         if one and other and one != other:
             yield findings.Finding(
@@ -343,6 +344,10 @@ def _facts(way: ways.Way) -> Iterator[findings.Finding]:
                 % ', '.join(unknown),
                 _("Run 'openstack gpu node show -f json' on that node"),
             )
+
+
+def _processor(node: model.Node) -> str | None:
+    return node.cpu_vendor or (_("another") if node.cpu_vendor == '' else None)
 
 
 def _live(way: ways.Way) -> Iterator[findings.Finding]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import re
 
 from osc_gpu.data import pci_names
+from osc_gpu.data import vgpu_types
 from osc_gpu.node import model
 
 PASSTHROUGH = 'passthrough'
@@ -34,8 +35,6 @@ INTEL = '8086'
 #: From Ampere on, NVIDIA's vGPUs are made on VFs.
 _ON_VFS = re.compile('(?:GA|AD|GH|GB|GR)[0-9]')
 _ON_CARDS = re.compile('(?:GM|GP|GV|TU)[0-9]')
-#: GRID A100D-1-10C is a part of MIG, GRID A100D-10C a share of time.
-_MIG_BACKED = re.compile('.*-[0-9]+-[0-9]+[A-Z][A-Z0-9]*')
 
 
 def is_vfio(driver: str | None) -> bool:
@@ -50,7 +49,8 @@ def is_hosts(driver: str | None) -> bool:
 
 def is_mig_backed(name: str) -> bool:
     """Tell whether a vGPU type is a part of MIG, by its name."""
-    return bool(_MIG_BACKED.fullmatch(name))
+    known = vgpu_types.parse(name)
+    return known is not None and bool(known.profile)
 
 
 def vgpus_of(gpu: model.Gpu) -> Iterator[tuple[model.Function, model.Vgpus]]:
@@ -104,6 +104,16 @@ def needs_vfs(gpu: model.Gpu) -> bool | None:
     if gpu.total_vfs == 0 or (name and _ON_CARDS.match(name.device)):
         return False
     return None
+
+
+def may_have_vgpus(gpu: model.Gpu) -> bool:
+    """Tell whether vGPU types of a card are known, or it offers some."""
+    if has_mdev(gpu) or has_vendor_vfio(gpu):
+        return True
+    function = gpu.function
+    return function.vendor_id == NVIDIA and (
+        vgpu_types.of_card(function.product_id) is not None
+    )
 
 
 def is_integrated(gpu: model.Gpu) -> bool:

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterable
 import re
 from typing import Any
+from typing import TYPE_CHECKING
 
 from osc_lib import exceptions
 
@@ -23,6 +24,9 @@ from osc_gpu import command
 from osc_gpu.i18n import _
 from osc_gpu.v1 import node_options
 from osc_gpu.v1 import options
+
+if TYPE_CHECKING:
+    from osc_gpu.node import model
 
 COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Fix')
 _ADDRESS = '(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[0-9a-f]{2}[.][0-7])'
@@ -37,6 +41,32 @@ def _address(text: str) -> str:
     return f'{found[1] or "0000"}:{found[2]}'
 
 
+def _chosen(
+    node: 'model.Node', parsed_args: argparse.Namespace
+) -> frozenset[str]:
+    """Return the addresses of the GPUs to check; none for all.
+
+    :raises osc_lib.exceptions.CommandError: there are none of what was named
+    """
+    from osc_gpu.node import wanted
+
+    known = {gpu.address for gpu in node.gpus}
+    for address in parsed_args.addresses:
+        if address not in known:
+            raise exceptions.CommandError(
+                _("--address %(address)s: no GPU is there; GPUs: %(known)s")
+                % {'address': address, 'known': ', '.join(sorted(known))}
+            )
+    chosen = set(parsed_args.addresses)
+    if parsed_args.aliases:
+        try:
+            matched = wanted.match([node], parsed_args.aliases, ())
+        except ValueError as exc:
+            raise exceptions.CommandError(str(exc)) from exc
+        chosen.update(gpu.address for gpu in matched.gpus)
+    return frozenset(chosen)
+
+
 class CheckNode(command.Check):
     _description = _("""Check a compute node for what its GPUs are to be for.
 
@@ -49,6 +79,7 @@ found. No cloud is asked for anything.""")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         from osc_gpu.node import uses
+        from osc_gpu.node import wanted
 
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
@@ -74,6 +105,19 @@ found. No cloud is asked for anything.""")
                 "several; default: all but one that is in the processor)"
             ),
         )
+        parser.add_argument(
+            '--alias',
+            metavar='<name>[=<vendor:product>]',
+            dest='aliases',
+            action='append',
+            default=[],
+            type=options.checked(wanted.parse_alias),
+            help=_(
+                "Check only the GPUs that are to have this PCI alias; it is "
+                "refused if they are of several models (repeat option for "
+                "several)"
+            ),
+        )
         node_options.add_source_options(parser)
         return parser
 
@@ -84,17 +128,9 @@ found. No cloud is asked for anything.""")
         from osc_gpu.node import checks
 
         (node,) = node_options.read_nodes(parsed_args)
-        known = {gpu.address for gpu in node.gpus}
-        for address in parsed_args.addresses:
-            if address not in known:
-                raise exceptions.CommandError(
-                    _("There is no GPU at --address %(address)s: %(known)s")
-                    % {
-                        'address': address,
-                        'known': ', '.join(sorted(known)),
-                    }
-                )
-        found = checks.check(node, parsed_args.purpose, parsed_args.addresses)
+        found = checks.check(
+            node, parsed_args.purpose, _chosen(node, parsed_args)
+        )
         self.has_error = findings.has_error(found)
         return COLUMNS, (
             (f.severity, f.check, f.subject, f.detail, f.repair) for f in found

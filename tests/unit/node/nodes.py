@@ -32,7 +32,7 @@ def function(address, ids, class_id='0302', driver='vfio-pci', **more):
     given = {
         'modules': (),
         'numa_node': 0,
-        'iommu_group': address[5:7],
+        'iommu_group': str(int(address[5:7], 16)),
         'subsystem_vendor_id': vendor_id,
         'subsystem_product_id': '1234',
         'interface': '00',
@@ -79,7 +79,7 @@ def vfs(address, ids, count, vgpus, driver='nvidia'):
                 f'{slot}{number // 8:02x}.{number % 8}',
                 ids,
                 driver=driver,
-                iommu_group=f'{address[5:7]}-{number}',
+                iommu_group=f'{int(address[5:7], 16)}{number:02}',
             ),
             vgpus,
         )

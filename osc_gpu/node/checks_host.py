@@ -35,17 +35,20 @@ _ARGUMENTS = re.compile(
     r'|[a-z0-9_]*iommu[a-z0-9_]*\.[a-z0-9_]+'
 )
 _LIKE_ONE = re.compile('.*(?:iommu|iomu|immou).*')
-#: What intel_iommu= and iommu= know (drivers/iommu/intel/iommu.c,
-#: arch/x86/kernel/pci-dma.c); of any other word they do nothing.
+#: What intel_iommu= and iommu= know (drivers/iommu/intel/iommu.c and
+#: arch/x86/kernel/pci-dma.c, with what was there once, and Debian's own); of
+#: any other word they do nothing.
 _VALUES = {
     'intel_iommu': frozenset(
         (
             'ecs_off',
             'forcedac',
             'igfx_off',
+            'intgpu_off',
             'nobounce',
             'off',
             'on',
+            'pasid28',
             'sm_off',
             'sm_on',
             'sp_off',

@@ -51,12 +51,7 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
     if gpu.vfs and gpu.function.vendor_id != uses.NVIDIA:
         # It is the VFs that servers get, and this driver made them.
         return
-    twins = [
-        other.address
-        for other in subject.node.gpus
-        if other.function.ids == gpu.function.ids
-        and uses.is_vfio(other.function.driver)
-    ]
+    twins = subject.at_vfio.get(gpu.function.ids)
     if not driver:
         yield from _check_unbound(subject, gpu)
     elif twins:
@@ -87,7 +82,7 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
             findings.ERROR,
             'driver',
             _("the host's driver %s has it; vfio-pci should") % shown(driver),
-            repairs.vfio(subject, driver),
+            repairs.vfio(subject, gpu.function),
         )
 
 
@@ -104,7 +99,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
                 "not loaded, or was not when the machine started"
             )
             % gpu.function.ids,
-            repairs.vfio(subject),
+            repairs.vfio(subject, gpu.function),
         )
         return
     others = [
@@ -122,7 +117,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
             'driver',
             _("no driver has it, and %s may take it; vfio-pci should have it")
             % some(others),
-            repairs.vfio(subject),
+            repairs.vfio(subject, gpu.function),
         )
 
 
@@ -210,8 +205,7 @@ def _check_group(subject: Subject, gpu: model.Gpu) -> Found:
     if not foreign:
         return
     used = [f for f in foreign if uses.is_hosts(f.driver)]
-    cards = {other.function.slot for other in subject.node.gpus}
-    others = [f for f in foreign if f.slot in cards]
+    others = [f for f in foreign if f.slot in subject.slots]
     said = {
         'group': shown(gpu.function.iommu_group or '?'),
         'used': some([f'{f.address} ({f.driver})' for f in used]),

@@ -29,10 +29,6 @@ _DEBIAN = ('debian', 'ubuntu')
 _RED_HAT = ('rhel', 'centos', 'rocky', 'almalinux', 'ol', 'fedora')
 _SUSE = ('sles', 'opensuse')
 
-#: Functions that a driver in the kernel itself takes before vfio-pci can:
-#: USB and UCSI.
-_REMOVED = ('0c03', '0c80')
-
 
 def _is(node: model.Node, family: tuple[str, ...]) -> bool:
     return (node.distribution or '').startswith(family)
@@ -99,10 +95,12 @@ def _ramdisk(node: model.Node) -> str:
 def _early_vfio(node: model.Node) -> str:
     if _is(node, _DEBIAN):
         return _("add the line vfio-pci to /etc/initramfs-tools/modules")
-    return _(
-        "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' to "
-        "/etc/dracut.conf.d/gpu-vfio.conf"
-    )
+    if _is(node, _RED_HAT) or _is(node, _SUSE):
+        return _(
+            "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' to "
+            "/etc/dracut.conf.d/gpu-vfio.conf"
+        )
+    return _("have vfio-pci in the initramfs")
 
 
 def blacklist_steps(node: model.Node, module: str) -> list[str]:
@@ -124,63 +122,55 @@ def blacklist(node: model.Node, module: str) -> str:
     return sentence([*blacklist_steps(node, module), _("reboot")])
 
 
-def is_removed(function: model.Function) -> bool:
-    """Tell whether a function is better removed than bound to vfio-pci."""
-    return function.class_id in _REMOVED
-
-
-def _vfio_ids(subject: Subject) -> str:
-    """Return all that vfio-pci is to have, by ids."""
-    wanted = [gpu.function.ids for gpu in subject.gpus] + [
-        companion.ids
-        for gpu in subject.gpus
-        for companion in gpu.companions
-        if not is_removed(companion)
-    ]
-    return ','.join(dict.fromkeys((*(subject.node.vfio_ids or ()), *wanted)))
-
-
-def vfio(subject: Subject, driver: str = '') -> str:
-    """Return how vfio-pci gets the cards.
-
-    :param driver: the one that has them now
-    """
-    node = subject.node
-    ids = _vfio_ids(subject)
-    old = [
+def _ids_arguments(node: model.Node) -> list[str]:
+    """Return the words of the command line that give vfio-pci its ids."""
+    return [
         word
         for word in node.command_line or ()
         if word.replace('-', '_').startswith('vfio_pci.ids=')
     ]
+
+
+def vfio(subject: Subject, function: model.Function) -> str:
+    """Return how vfio-pci gets a function, and all others that it should."""
+    node, driver = subject.node, function.driver
+    steps = [_early_vfio(node)]
+    if driver == 'nouveau':
+        steps = [*blacklist_steps(node, driver)[:1], *steps]
+    if function.ids in subject.foreign_ids:
+        # By its ids it would get another card, too.
+        return _("Run 'driverctl set-override %s vfio-pci'") % function.address
+    old = _ids_arguments(node)
     if node.vfio_ids and not old:
-        steps = [
+        steps.append(
             _(
                 "write 'options vfio-pci ids=%s' where /etc/modprobe.d has "
                 "that option"
             )
-            % ids
-        ]
-    else:
-        new = f'vfio-pci.ids={ids}'
-        steps = [] if [new] == old else argument_steps(node, new, old)
-    steps = [_early_vfio(node), *steps, _ramdisk(node)]
-    if driver == 'nouveau':
-        steps = [*blacklist_steps(node, driver)[:1], *steps]
-    return sentence([*steps, _("reboot")])
+            % subject.vfio_ids
+        )
+    elif old != [f'vfio-pci.ids={subject.vfio_ids}']:
+        new = f'vfio-pci.ids={subject.vfio_ids}'
+        steps += argument_steps(node, new, old)
+    return sentence([*steps, _ramdisk(node), _("reboot")])
 
 
 def companion(subject: Subject, function: model.Function) -> str:
     """Return what is done with a function beside a GPU."""
-    if not is_removed(function):
-        return vfio(subject)
-    rule = (
-        'ACTION=="add", SUBSYSTEM=="pci", '
-        f'ATTR{{vendor}}=="0x{function.vendor_id}", '
-        f'ATTR{{device}}=="0x{function.product_id}", ATTR{{remove}}="1"'
-    )
+    if not checks_subject.is_removed(function):
+        return vfio(subject, function)
+    matches = [
+        'ACTION=="add"',
+        'SUBSYSTEM=="pci"',
+        f'ATTR{{vendor}}=="0x{function.vendor_id}"',
+        f'ATTR{{device}}=="0x{function.product_id}"',
+    ]
+    if function.ids in subject.foreign_ids:
+        matches.append(f'KERNEL=="{function.address}"')
     return sentence(
         [
-            _("write '%s' to /etc/udev/rules.d/99-gpu.rules") % rule,
+            _("write '%s' to /etc/udev/rules.d/99-gpu.rules")
+            % ', '.join([*matches, 'ATTR{remove}="1"']),
             _("run 'echo 1 > %s'") % f'{sysfs(function)}/remove',
         ]
     )
@@ -189,11 +179,7 @@ def companion(subject: Subject, function: model.Function) -> str:
 def release(subject: Subject, gpu: model.Gpu) -> str:
     """Return how vfio-pci lets go of a card."""
     node = subject.node
-    old = [
-        word
-        for word in node.command_line or ()
-        if word.replace('-', '_').startswith('vfio_pci.ids=')
-    ]
+    old = _ids_arguments(node)
     if old:
         left = [i for i in node.vfio_ids or () if i != gpu.function.ids]
         new = f'vfio-pci.ids={",".join(left)}' if left else ''

@@ -14,6 +14,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 
 from osc_gpu import findings
 from osc_gpu.i18n import _
@@ -21,6 +22,10 @@ from osc_gpu.node import model
 from osc_gpu.node import uses
 
 Found = Iterator[findings.Finding]
+
+#: Functions that a driver in the kernel itself takes before vfio-pci can:
+#: USB and UCSI.
+_REMOVED = ('0c03', '0c80')
 
 #: What is named of a long list.
 _MOST = 4
@@ -60,11 +65,53 @@ class Subject:
             gpu for gpu in self.gpus if gpu.function.vendor_id == uses.NVIDIA
         )
 
+    @functools.cached_property
+    def foreign_ids(self) -> frozenset[str]:
+        """Ids of what is on cards that are not checked."""
+        checked = {gpu.address for gpu in self.gpus}
+        return frozenset(
+            function.ids
+            for gpu in self.node.gpus
+            if gpu.address not in checked
+            for function in (gpu.function, *gpu.companions)
+        )
+
+    @functools.cached_property
+    def vfio_ids(self) -> str:
+        """All that vfio-pci is to have by its ids, as kernel arguments do."""
+        own = (
+            function.ids
+            for gpu in self.gpus
+            for function in (gpu.function, *gpu.companions)
+            if function is gpu.function or not is_removed(function)
+        )
+        wanted = (ids for ids in own if ids not in self.foreign_ids)
+        return ','.join(dict.fromkeys((*(self.node.vfio_ids or ()), *wanted)))
+
+    @functools.cached_property
+    def at_vfio(self) -> dict[str, list[str]]:
+        """Addresses of the cards that vfio-pci has, by ids."""
+        found: dict[str, list[str]] = {}
+        for gpu in self.node.gpus:
+            if uses.is_vfio(gpu.function.driver):
+                found.setdefault(gpu.function.ids, []).append(gpu.address)
+        return found
+
+    @functools.cached_property
+    def slots(self) -> frozenset[str]:
+        """The slots of all cards."""
+        return frozenset(gpu.function.slot for gpu in self.node.gpus)
+
     def finding(
         self, severity: str, check: str, detail: str, repair: str = ''
     ) -> findings.Finding:
         """Say something about the node."""
         return findings.Finding(severity, check, self.name, detail, repair)
+
+
+def is_removed(function: model.Function) -> bool:
+    """Tell whether a function is better removed than bound to vfio-pci."""
+    return function.class_id in _REMOVED
 
 
 def about(

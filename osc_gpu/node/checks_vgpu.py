@@ -12,6 +12,8 @@
 
 """What keeps cards from being divided into vGPUs, of the kind asked for."""
 
+import collections
+
 from osc_gpu import findings
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_repairs as repairs
@@ -220,12 +222,10 @@ def _wrong_driver(vf: model.VirtualFunction) -> findings.Finding:
 
 
 def _shared_groups(gpu: model.Gpu) -> list[str]:
-    groups = [
-        vf.function.iommu_group
-        for vf in gpu.vfs or ()
-        if vf.function.iommu_group
-    ]
-    return sorted({group for group in groups if groups.count(group) > 1})
+    groups = collections.Counter(
+        vf.function.iommu_group for vf in gpu.vfs or ()
+    )
+    return [g for g, count in groups.items() if g is not None and count > 1]
 
 
 def _check_set_types(

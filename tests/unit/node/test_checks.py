@@ -769,3 +769,69 @@ class TestRecorded(unittest.TestCase):
             {('error', 'driver')},
             {(severity, c) for severity, c, _ in results},
         )
+
+
+class TestFixes(unittest.TestCase):
+    """What a fix must not do to other cards of the host."""
+
+    def fix(self, machine, address, check):
+        results = checks.check(machine, CARD, [address])
+        return next(f.repair for f in results if f.check == check)
+
+    def test_same_ids_elsewhere(self):
+        machine = nodes.node(
+            *(
+                nodes.gpu(f'0000:0{bus}:00.0', '10de:102d', 'nvidia')
+                for bus in (4, 5)
+            )
+        )
+        self.assertEqual(
+            "Run 'driverctl set-override 0000:05:00.0 vfio-pci'",
+            self.fix(machine, '0000:05:00.0', 'driver'),
+        )
+
+    def test_same_companion_elsewhere(self):
+        one = nodes.rtx6000(vfio_ids=()).gpus[0]
+        companions = tuple(
+            change(c, address=f'0000:3e:00.{n}')
+            for n, c in enumerate(one.companions, 1)
+        )
+        two = nodes.gpu('0000:3e:00.0', '10de:1e89', companions=companions)
+        machine = nodes.node(change(
+            one,
+            function=change(one.function, driver='nouveau'),
+            companions=tuple(
+                change(c, driver='xhci_hcd') for c in one.companions
+            ),
+        ), two)  # fmt: skip
+        self.assertIn(
+            "add 'vfio-pci.ids=10de:1e30' to",
+            self.fix(machine, '0000:3d:00.0', 'driver'),
+        )
+        fixes = [
+            f.repair
+            for f in checks.check(machine, CARD, ['0000:3d:00.0'])
+            if f.check == 'companion'
+        ]
+        self.assertEqual(
+            "Run 'driverctl set-override 0000:3d:00.1 vfio-pci'", fixes[0]
+        )
+        self.assertIn('KERNEL=="0000:3d:00.2", ATTR{remove}="1"', fixes[1])
+
+    def test_other_distributions(self):
+        for distribution, words in (
+            ('rocky-9.4', 'force_drivers+=" vfio vfio_iommu_type1 vfio_pci "'),
+            ('opensuse-leap-15.6', '/etc/dracut.conf.d/gpu-vfio.conf'),
+            ('opensuse-leap-15.6', 'grub2-mkconfig -o /boot/grub2/grub.cfg'),
+            (None, 'update-initramfs -u (or dracut -f)'),
+            ('arch-1', 'update-grub (or grub2-mkconfig'),
+            ('debian-12', 'run update-grub, run update-initramfs -u, and reb'),
+        ):
+            machine = nodes.node(
+                nodes.gpu('0000:04:00.0', '10de:102d', 'nvidia'),
+                distribution=distribution,
+            )
+            with self.subTest(distribution):
+                self.assertIn(
+                    words, self.fix(machine, '0000:04:00.0', 'driver')
+                )

@@ -105,7 +105,11 @@ def _check_regions(subject: Subject) -> Found:
             'memory-regions',
             _("no addresses were found for its memory: %s")
             % checks_subject.some(
-                [_("region %d of %s") % (b.index, _size(b.size)) for b in lost]
+                [
+                    _("region %(index)d of %(size)s")
+                    % {'index': bar.index, 'size': _size(bar.size)}
+                    for bar in lost
+                ]
             ),
             firmware,
         )

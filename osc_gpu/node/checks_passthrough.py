@@ -134,46 +134,42 @@ def _check_companion(
         'driver': shown(driver),
         'modules': some(_open_modules(subject.node, companion, module)),
     }
+    severity = findings.WARNING
     if not driver:
-        if said['modules'] and not _is_taken(subject.node, companion):
-            yield about(
-                companion,
-                findings.WARNING,
-                'companion',
-                _(
-                    "nothing keeps %(modules)s from the %(kind)s function of "
-                    "%(gpu)s: no driver has it, and vfio-pci is not to"
-                )
-                % said,
-                repairs.companion(subject, companion),
-            )
-        return
-    group = companion.iommu_group
-    is_apart = None not in (group, gpu.function.iommu_group) and (
-        group != gpu.function.iommu_group
-    )
-    detail = (
-        _(
-            "the host's driver %(driver)s has the %(kind)s function of "
-            "%(gpu)s: in another IOMMU group, but the card cannot be reset"
+        if not said['modules'] or _is_taken(subject.node, companion):
+            return
+        detail = _(
+            "nothing keeps %(modules)s from the %(kind)s function of %(gpu)s: "
+            "no driver has it, and vfio-pci is not to"
         )
-        if is_apart
-        else _(
+    elif _is_apart(companion, gpu.function):
+        detail = _(
+            "the host's driver %(driver)s has the %(kind)s function of "
+            "%(gpu)s: it may not be possible to reset the card"
+        )
+    else:
+        severity = findings.ERROR
+        detail = _(
             "the host's driver %(driver)s has the %(kind)s function of "
             "%(gpu)s, which no server can get without it"
         )
-    )
     yield about(
         companion,
-        findings.WARNING if is_apart else findings.ERROR,
+        severity,
         'companion',
         detail % said,
         repairs.companion(subject, companion),
     )
 
 
+def _is_apart(one: model.Function, other: model.Function) -> bool:
+    """Tell whether functions are known to be in two IOMMU groups."""
+    groups = (one.iommu_group, other.iommu_group)
+    return None not in groups and groups[0] != groups[1]
+
+
 def _is_taken(node: model.Node, function: model.Function) -> bool:
-    """Tell whether vfio-pci is to take it; what of the GPU, says that."""
+    """Tell whether vfio-pci may be to take a function."""
     return node.vfio_ids is None or function.ids in node.vfio_ids
 
 
@@ -194,49 +190,46 @@ def _open_modules(
 
 
 def _check_group(subject: Subject, gpu: model.Gpu) -> Found:
-    if gpu.group is None:
-        return
-    own = {vf.function.address for vf in gpu.vfs or ()}
-    foreign = [
-        function
-        for function in gpu.group
-        if function.slot != gpu.function.slot and function.address not in own
-    ]
+    foreign = _foreign(gpu)
     if not foreign:
         return
     used = [f for f in foreign if uses.is_hosts(f.driver)]
     others = [f for f in foreign if f.slot in subject.slots]
-    said = {
-        'group': shown(gpu.function.iommu_group or '?'),
-        'used': some([f'{f.address} ({f.driver})' for f in used]),
-        'others': some([f.address for f in others]),
-        'foreign': some([f.address for f in foreign]),
-    }
     if used:
         detail = _(
-            "its IOMMU group %(group)s has devices that the host uses: "
-            "%(used)s; no server gets it"
-        )
+            "its IOMMU group has devices that the host uses: %s; no server "
+            "gets it"
+        ) % some([f'{f.address} ({f.driver})' for f in used])
     elif others:
         detail = _(
-            "its IOMMU group %(group)s has other cards: %(others)s; while a "
-            "server has one of them, no other server gets one"
-        )
+            "its IOMMU group has other cards: %s; while a server has one of "
+            "them, no other server gets one"
+        ) % some([f.address for f in others])
     else:
         detail = _(
-            "its IOMMU group %(group)s has other devices: %(foreign)s; the "
-            "host cannot use them while a server has it"
-        )
+            "its IOMMU group has other devices: %s; the host cannot use them "
+            "while a server has it"
+        ) % some([f.address for f in foreign])
     yield about(
         gpu,
         findings.ERROR if used or others else findings.WARNING,
         'group',
-        detail % said,
+        detail,
         _(
             "Turn on ACS in the firmware, or put the card in a slot with a "
             "group of its own"
         ),
     )
+
+
+def _foreign(gpu: model.Gpu) -> list[model.Function]:
+    """Return what is in a card's IOMMU group without being part of it."""
+    own = {vf.function.address for vf in gpu.vfs or ()}
+    return [
+        function
+        for function in gpu.group or ()
+        if function.slot != gpu.function.slot and function.address not in own
+    ]
 
 
 def _check_mig(gpu: model.Gpu) -> Found:
@@ -256,7 +249,7 @@ def _check_mixed(subject: Subject) -> Found:
     for gpu in subject.gpus:
         alike.setdefault(gpu.function.ids, []).append(gpu)
     for ids, gpus in alike.items():
-        boards = {board for gpu in gpus if (board := _board(gpu))}
+        boards = {board for gpu in gpus if (board := uses.board_of(gpu))}
         sizes = {size for gpu in gpus if (size := _memory(gpu))}
         if len(boards) < 2 and len(sizes) < 2:
             continue
@@ -279,13 +272,6 @@ def _check_mixed(subject: Subject) -> Found:
                 "device_spec of nova.conf, and name that in the alias"
             ),
         )
-
-
-def _board(gpu: model.Gpu) -> str:
-    function = gpu.function
-    if not (function.subsystem_vendor_id and function.subsystem_product_id):
-        return ''
-    return f'{function.subsystem_vendor_id}:{function.subsystem_product_id}'
 
 
 def _memory(gpu: model.Gpu) -> int:

@@ -53,8 +53,7 @@ def check_any(subject: Subject) -> Found:
 
 def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
     """Its driver has to be that of the vGPU manager."""
-    driver = gpu.function.driver
-    if driver is None:
+    if gpu.function.driver is None:
         return
     if not uses.may_have_vgpus(gpu):
         yield about(
@@ -65,45 +64,39 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
             % shown(uses.model_of(gpu)),
             _("Pass it through, and %s") % repairs.check_for(uses.PASSTHROUGH),
         )
-    elif gpu.function.vendor_id != uses.NVIDIA:
         return
-    elif uses.is_vfio(driver):
-        yield about(
-            gpu,
-            findings.ERROR,
-            'driver',
-            _("%s has it; the driver of NVIDIA's vGPU manager should")
-            % shown(driver),
-            repairs.release(subject, gpu),
-        )
-    elif driver != 'nvidia':
-        steps = [repairs.manager(subject.node)]
-        if driver == 'nouveau':
-            steps = [repairs.blacklist(subject.node, driver), *steps]
-        yield about(
-            gpu,
-            findings.ERROR,
-            'driver',
-            _("%s has it; the driver of NVIDIA's vGPU manager should")
-            % (shown(driver) or _("no driver")),
-            '; '.join(steps),
-        )
-    elif (
-        subject.node.loaded is not None
-        and 'nvidia_vgpu_vfio' not in subject.node.loaded
-        and not uses.has_mdev(gpu)
-        and not uses.has_vendor_vfio(gpu)
-    ):
-        yield about(
-            gpu,
-            findings.ERROR,
-            'driver',
-            _(
-                "nvidia has it, but not that of the vGPU manager: "
+    repair = _repair_driver(subject, gpu, gpu.function.driver)
+    if repair:
+        detail = _("%s has it; the driver of NVIDIA's vGPU manager should")
+        if gpu.function.driver == 'nvidia':
+            detail = _(
+                "%s has it, but not the driver of the vGPU manager: "
                 "nvidia_vgpu_vfio is not loaded"
-            ),
-            repairs.manager(subject.node),
+            )
+        driver = shown(gpu.function.driver) or _("no driver")
+        yield about(gpu, findings.ERROR, 'driver', detail % driver, repair)
+
+
+def _repair_driver(subject: Subject, gpu: model.Gpu, driver: str) -> str:
+    """Return what gives a card the right driver; '' if it has that."""
+    node = subject.node
+    if gpu.function.vendor_id != uses.NVIDIA:
+        return ''
+    if uses.is_vfio(driver):
+        return repairs.release(subject, gpu)
+    if driver == 'nouveau':
+        return '; '.join(
+            [repairs.blacklist(node, driver), repairs.manager(node)]
         )
+    is_manager = (
+        node.loaded is None
+        or 'nvidia_vgpu_vfio' in node.loaded
+        or uses.has_mdev(gpu)
+        or uses.has_vendor_vfio(gpu)
+    )
+    if driver == 'nvidia' and is_manager:
+        return ''
+    return repairs.manager(node)
 
 
 def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:

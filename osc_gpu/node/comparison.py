@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from osc_gpu import findings
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_subject
+from osc_gpu.node import comparison_cards
 from osc_gpu.node import comparison_vgpus
 from osc_gpu.node import comparison_way as ways
 from osc_gpu.node import model
@@ -28,6 +29,7 @@ from osc_gpu.node import uses
 
 some = checks_subject.some
 shown = checks_subject.shown
+Gpus = ways.Gpus
 
 #: Live migration of mediated devices (nova's admin/virtual-gpu.rst).
 _LIVE_KERNEL = (5, 18)
@@ -127,12 +129,12 @@ def _problems(way: ways.Way) -> ways.Problems:
 def _check_kind(
     way: ways.Way,
     ids: str,
-    gpus: tuple[model.Gpu, ...],
-    others: tuple[model.Gpu, ...],
+    gpus: Gpus,
+    others: Gpus,
 ) -> ways.Problems:
     modes = ways.modes(gpus)
     if modes & {uses.PASSTHROUGH, None}:
-        yield from _check_cards(way, ids, gpus, others)
+        yield from comparison_cards.check(way, ids, gpus, others)
     parted = list(comparison_vgpus.check_mig(way, ids, gpus, others))
     yield from parted
     if uses.VGPU in modes:
@@ -141,7 +143,7 @@ def _check_kind(
             yield from comparison_vgpus.check_room(way, ids, gpus, others)
     if uses.VFIO_VGPU in modes:
         yield from comparison_vgpus.check_vendor(way, ids, gpus, others)
-    yield from _check_numa(way, ids, gpus, others)
+    yield from comparison_cards.check_numa(way, ids, gpus, others)
 
 
 def _check_iommu(way: ways.Way) -> ways.Problems:
@@ -155,14 +157,12 @@ def _check_iommu(way: ways.Way) -> ways.Problems:
         )
 
 
-def _modes_to_find(gpus: tuple[model.Gpu, ...]) -> set[str]:
+def _modes_to_find(gpus: Gpus) -> set[str]:
     """Return what servers have of cards: nothing of those the host uses."""
     return {mode for mode in ways.modes(gpus) if mode and mode != uses.HOST}
 
 
-def _has_other_mode(
-    gpus: tuple[model.Gpu, ...], others: tuple[model.Gpu, ...]
-) -> bool:
+def _has_other_mode(gpus: Gpus, others: Gpus) -> bool:
     modes = ways.modes(others)
     return None not in modes and not _modes_to_find(gpus) <= modes
 
@@ -170,8 +170,8 @@ def _has_other_mode(
 def _other_mode(
     way: ways.Way,
     ids: str,
-    gpus: tuple[model.Gpu, ...],
-    others: tuple[model.Gpu, ...],
+    gpus: Gpus,
+    others: Gpus,
 ) -> ways.Problem:
     there = ways.modes(others)
     wanted = sorted(mode for mode in _modes_to_find(gpus) if mode not in there)
@@ -189,123 +189,6 @@ def _other_mode(
         _("Run 'openstack gpu node check --for %(purpose)s' on %(to)s")
         % {'purpose': wanted[0], 'to': way.to},
     )
-
-
-def _check_cards(
-    way: ways.Way,
-    ids: str,
-    gpus: tuple[model.Gpu, ...],
-    others: tuple[model.Gpu, ...],
-) -> ways.Problems:
-    """See how Nova names a card's type: nova/virt/libvirt/host.py."""
-    if len(others) < len(gpus):
-        yield ways.fewer(way, ids, _("cards"), len(gpus), len(others))
-    types = [_device_types(kind) for kind in (gpus, others)]
-    if all(types) and types[0].isdisjoint(types[1]):
-        yield ways.Problem(
-            findings.ERROR,
-            'device-type',
-            ids,
-            _(
-                "cards are %(one)s at %(origin)s and %(other)s at %(to)s: an "
-                "alias with a device_type does not match both"
-            )
-            % {
-                'one': some(sorted(types[0])),
-                'other': some(sorted(types[1])),
-                'origin': way.origin,
-                'to': way.to,
-            },
-            _("Turn SR-IOV on, or off, in the firmware of both"),
-        )
-    boards = [
-        {b for gpu in kind for b in _boards(gpu)} for kind in (gpus, others)
-    ]
-    if all(boards) and boards[0].isdisjoint(boards[1]):
-        yield ways.Problem(
-            findings.WARNING,
-            'model',
-            ids,
-            _(
-                "the ids are the same, but cards at %(origin)s have the "
-                "subsystem %(one)s, and %(other)s at %(to)s"
-            )
-            % {
-                'one': some(sorted(boards[0])),
-                'other': some(sorted(boards[1])),
-                'origin': way.origin,
-                'to': way.to,
-            },
-        )
-    yield from _check_managed(way, ids, gpus, others)
-
-
-def _check_managed(
-    way: ways.Way,
-    ids: str,
-    gpus: tuple[model.Gpu, ...],
-    others: tuple[model.Gpu, ...],
-) -> ways.Problems:
-    """Libvirt binds vfio-pci itself, unless it is told not to."""
-    if all(uses.is_vfio(gpu.function.driver) for gpu in gpus) and any(
-        gpu.function.driver == '' for gpu in others
-    ):
-        yield ways.Problem(
-            findings.INFO,
-            'managed',
-            ids,
-            _(
-                "cards have vfio-pci at %(origin)s, and no driver at %(to)s: "
-                "that is well unless device_spec has 'managed': 'no'"
-            )
-            % {'origin': way.origin, 'to': way.to},
-        )
-
-
-def _device_types(gpus: tuple[model.Gpu, ...]) -> set[str]:
-    if any(gpu.total_vfs is None for gpu in gpus):
-        return set()
-    return {'type-PF' if gpu.total_vfs else 'type-PCI' for gpu in gpus}
-
-
-def _boards(gpu: model.Gpu) -> Iterator[str]:
-    function = gpu.function
-    if function.subsystem_vendor_id and function.subsystem_product_id:
-        yield f'{function.subsystem_vendor_id}:{function.subsystem_product_id}'
-
-
-def _check_numa(
-    way: ways.Way,
-    ids: str,
-    gpus: tuple[model.Gpu, ...],
-    others: tuple[model.Gpu, ...],
-) -> ways.Problems:
-    here, there = _most_near(gpus), _most_near(others)
-    if here is not None and there is not None and there < here:
-        yield ways.Problem(
-            findings.WARNING,
-            'numa',
-            ids,
-            _(
-                "%(here)d cards share a NUMA node at %(origin)s, and "
-                "%(there)d at %(to)s: a server whose NUMA policy is required "
-                "may not find as many"
-            )
-            % {
-                'here': here,
-                'there': there,
-                'origin': way.origin,
-                'to': way.to,
-            },
-        )
-
-
-def _most_near(gpus: tuple[model.Gpu, ...]) -> int | None:
-    """Return how many cards at most are at one NUMA node."""
-    nodes = [gpu.function.numa_node for gpu in gpus]
-    if None in nodes:
-        return None
-    return max(nodes.count(number) for number in nodes)
 
 
 def _facts(way: ways.Way) -> Iterator[findings.Finding]:

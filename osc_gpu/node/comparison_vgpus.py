@@ -18,13 +18,26 @@ from osc_gpu import findings
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_subject
 from osc_gpu.node import comparison_way as ways
-from osc_gpu.node import model
 from osc_gpu.node import uses
 
 some = checks_subject.some
 shown = checks_subject.shown
 
-Gpus = tuple[model.Gpu, ...]
+Gpus = ways.Gpus
+
+
+#: Differences of mdev types, and what is said of them.
+_DIFFERENCES = {
+    'mdev-types': _("%(to)s does not offer %(types)s"),
+    'mdev-ids': _(
+        "%(to)s offers %(types)s by other ids: servers cannot migrate live, "
+        "and enabled_mdev_types differs"
+    ),
+    'mdev-names': _(
+        "%(types)s are other types at %(to)s: the drivers of both differ, and "
+        "a server gets another vGPU"
+    ),
+}
 
 
 def check_mdev(
@@ -32,46 +45,22 @@ def check_mdev(
 ) -> ways.Problems:
     """Compare mdev types: a server keeps its type, by id in libvirt's XML."""
     here, there = _names(gpus), _names(others)
+    differing: dict[str, list[str]] = {check: [] for check in _DIFFERENCES}
+    for id_, name in here.items():
+        if id_ not in there:
+            is_there = name and name in there.values()
+            differing['mdev-ids' if is_there else 'mdev-types'].append(id_)
+        elif name and there[id_] and name != there[id_]:
+            differing['mdev-names'].append(id_)
     used = _used(gpus)
-    missing = [id_ for id_ in here if id_ not in there]
-    moved = [
-        id_ for id_ in missing if here[id_] and here[id_] in there.values()
-    ]
-    renamed = [
-        id_
-        for id_ in here
-        if here[id_] and there.get(id_) and here[id_] != there[id_]
-    ]
-    for check, found, detail in (
-        (
-            'mdev-types',
-            [id_ for id_ in missing if id_ not in moved],
-            _("%(to)s does not offer %(types)s"),
-        ),
-        (
-            'mdev-ids',
-            moved,
-            _(
-                "%(to)s offers %(types)s by other ids: servers cannot migrate "
-                "live, and enabled_mdev_types differs"
-            ),
-        ),
-        (
-            'mdev-names',
-            renamed,
-            _(
-                "%(types)s are other types at %(to)s: the drivers of both "
-                "differ, and a server gets another vGPU"
-            ),
-        ),
-    ):
+    for check, found in differing.items():
         if found:
-            is_used = not used.isdisjoint(found) and check != 'mdev-ids'
+            is_worse = check != 'mdev-ids' and not used.isdisjoint(found)
             yield ways.Problem(
-                findings.ERROR if is_used else findings.WARNING,
+                findings.ERROR if is_worse else findings.WARNING,
                 check,
                 ids,
-                detail
+                _DIFFERENCES[check]
                 % {
                     'to': way.to,
                     'types': some([_label(id_, here[id_]) for id_ in found]),
@@ -177,31 +166,37 @@ def check_mig(
 ) -> ways.Problems:
     """Compare MIG, as far as both tell it."""
     here, there = _modes(gpus), _modes(others)
-    if here and there and not here <= there:
-        yield ways.Problem(
-            findings.ERROR,
-            'mig',
-            ids,
-            _(
-                "MIG has instances on %(here)s at %(origin)s, and on "
-                "%(there)s at %(to)s"
-            )
-            % {
-                'here': _how_many(here),
-                'there': _how_many(there),
-                'origin': way.origin,
-                'to': way.to,
-            },
-            _(
-                "Make the same instances at both: 'nvidia-smi -mig 1', then "
-                "'nvidia-smi mig -cgi'"
-            ),
+    if not (here and there) or here <= there:
+        yield from _check_profiles(way, ids, gpus, others)
+        return
+    yield ways.Problem(
+        findings.ERROR,
+        'mig',
+        ids,
+        _(
+            "MIG has instances on %(here)s at %(origin)s, and on %(there)s at "
+            "%(to)s"
         )
+        % {
+            'here': _how_many(here),
+            'there': _how_many(there),
+            'origin': way.origin,
+            'to': way.to,
+        },
+        _(
+            "Make the same instances at both: 'nvidia-smi -mig 1', then "
+            "'nvidia-smi mig -cgi'"
+        ),
+    )
+
+
+def _check_profiles(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    here, there = _profiles(gpus), _profiles(others)
+    if here is None or there is None:
         return
-    profiles, others_profiles = _profiles(gpus), _profiles(others)
-    if profiles is None or others_profiles is None:
-        return
-    missing = sorted(profiles.keys() - others_profiles.keys())
+    missing = sorted(here.keys() - there.keys())
     if missing:
         yield ways.Problem(
             findings.ERROR,
@@ -211,14 +206,14 @@ def check_mig(
             % {'to': way.to, 'profiles': some(missing)},
             _("Make them at %s with 'nvidia-smi mig -cgi'") % way.to,
         )
-    for profile, count in profiles.items():
-        if 0 < others_profiles[profile] < count:
+    for profile, count in here.items():
+        if 0 < there[profile] < count:
             yield ways.fewer(
                 way,
                 ids,
                 _("MIG instances of %s") % shown(profile),
                 count,
-                others_profiles[profile],
+                there[profile],
             )
 
 

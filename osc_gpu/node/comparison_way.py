@@ -22,6 +22,9 @@ from osc_gpu.node import model
 from osc_gpu.node import uses
 
 
+Gpus = tuple[model.Gpu, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """What stands in the way of servers, as a finding has it.
@@ -59,9 +62,9 @@ class Way:
         return Way(self.target, self.source, self.to, self.origin)
 
     @staticmethod
-    def kinds(node: model.Node) -> dict[str, tuple[model.Gpu, ...]]:
+    def kinds(node: model.Node) -> dict[str, Gpus]:
         """Return a node's cards by ids; a processor's own moves nowhere."""
-        found: dict[str, tuple[model.Gpu, ...]] = {}
+        found: dict[str, Gpus] = {}
         for gpu in node.gpus:
             if not uses.is_integrated(gpu):
                 ids = gpu.function.ids

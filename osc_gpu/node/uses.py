@@ -129,6 +129,14 @@ def model_of(gpu: model.Gpu) -> str:
     return name or function.ids
 
 
+def board_of(gpu: model.Gpu) -> str:
+    """Return the ids of a card's subsystem, '' if they are not known."""
+    function = gpu.function
+    if not (function.subsystem_vendor_id and function.subsystem_product_id):
+        return ''
+    return f'{function.subsystem_vendor_id}:{function.subsystem_product_id}'
+
+
 def kernel_version(node: model.Node) -> tuple[int, int] | None:
     """Return the version of a node's kernel: (6, 8) for 6.8.0-51-generic."""
     found = re.match(r'([0-9]{1,3})\.([0-9]{1,3})', node.kernel or '')

@@ -157,15 +157,16 @@ def _unknown(subject: Subject) -> Iterator[str]:
         and any(gpu.group is None for gpu in gpus)
     ):
         yield _("IOMMU groups")
+    if subject.is_passthrough and any(
+        gpu.vfs is None and gpu.function.vendor_id != uses.NVIDIA
+        for gpu in gpus
+    ):
+        yield _("VFs")
     if any(gpu.bars is None for gpu in gpus):
         yield _("memory regions")
     if any(gpu.function.numa_node is None for gpu in gpus):
         yield _("NUMA nodes")
-    if subject.is_vgpu and any(_hides_vgpus(gpu) for gpu in gpus):
+    if subject.is_vgpu and any(
+        not uses.tells_vgpus(gpu) for gpu in subject.of_nvidia
+    ):
         yield _("VFs and vGPU types")
-
-
-def _hides_vgpus(gpu: model.Gpu) -> bool:
-    if gpu.function.vendor_id != uses.NVIDIA:
-        return False
-    return gpu.vfs is None or not list(uses.vgpus_of(gpu))

@@ -48,7 +48,7 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
     driver = gpu.function.driver
     if driver is None or uses.is_vfio(driver):
         return
-    if gpu.vfs and gpu.function.vendor_id != uses.NVIDIA:
+    if gpu.function.vendor_id != uses.NVIDIA and _may_have_vfs(gpu):
         # It is the VFs that servers get, and this driver made them.
         return
     twins = subject.at_vfio.get(gpu.function.ids)
@@ -84,6 +84,10 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
             _("the host's driver %s has it; vfio-pci should") % shown(driver),
             repairs.vfio(subject, gpu.function),
         )
+
+
+def _may_have_vfs(gpu: model.Gpu) -> bool:
+    return gpu.total_vfs != 0 if gpu.vfs is None else bool(gpu.vfs)
 
 
 def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:

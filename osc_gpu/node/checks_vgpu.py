@@ -158,11 +158,9 @@ def _check_vfs(subject: Subject, gpu: model.Gpu) -> Found:
 
 
 def _check_types(subject: Subject, gpu: model.Gpu) -> Found:
-    if not list(uses.vgpus_of(gpu)):
-        return
     if subject.purpose == uses.VFIO_VGPU:
         yield from _check_vendor_types(gpu)
-    elif not uses.has_mdev(gpu):
+    elif uses.tells_vgpus(gpu) and not uses.has_mdev(gpu):
         yield about(
             gpu,
             findings.ERROR,
@@ -181,13 +179,14 @@ def _check_types(subject: Subject, gpu: model.Gpu) -> Found:
 def _check_vendor_types(gpu: model.Gpu) -> Found:
     vfs = [vf for vf in gpu.vfs or () if vf.vgpus is not None]
     if not uses.has_vendor_vfio(gpu):
-        yield about(
-            gpu,
-            findings.ERROR,
-            'vendor-vfio',
-            _("its VFs are none of the vendor's VFIO driver"),
-            _("Use a kernel of 6.8 or newer, as of Ubuntu 24.04"),
-        )
+        if uses.tells_vgpus(gpu):
+            yield about(
+                gpu,
+                findings.ERROR,
+                'vendor-vfio',
+                _("its VFs are none of the vendor's VFIO driver"),
+                _("Use a kernel of 6.8 or newer, as of Ubuntu 24.04"),
+            )
         return
     wrong = [vf for vf in vfs if uses.is_vfio(vf.function.driver)]
     yield from (_wrong_driver(vf) for vf in wrong)
@@ -218,7 +217,7 @@ def _shared_groups(gpu: model.Gpu) -> list[str]:
     groups = collections.Counter(
         vf.function.iommu_group for vf in gpu.vfs or ()
     )
-    return [g for g, count in groups.items() if g is not None and count > 1]
+    return [g for g, count in groups.items() if g and count > 1]
 
 
 def _check_set_types(

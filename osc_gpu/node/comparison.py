@@ -70,8 +70,9 @@ def compare(
 def _called(
     source: model.Node, target: model.Node, names: tuple[str, str]
 ) -> tuple[str, str]:
-    if source.hostname and target.hostname != source.hostname:
-        names = (source.hostname, target.hostname or names[1])
+    own = (source.hostname or names[0], target.hostname or names[1])
+    if own[0] != own[1]:
+        names = own
     return shown(names[0]), shown(names[1])
 
 
@@ -105,8 +106,9 @@ def _back_only(problem: ways.Problem, way: ways.Way) -> findings.Finding:
 def _problems(way: ways.Way) -> ways.Problems:
     """Find what stands in the way, with whatever a server has."""
     yield from _check_iommu(way)
-    for ids, gpus in way.kinds(way.source).items():
-        others = way.kinds(way.target).get(ids, ())
+    there = ways.kinds(way.target)
+    for ids, gpus in ways.kinds(way.source).items():
+        others = there.get(ids, ())
         if not others:
             yield ways.Problem(
                 findings.ERROR,
@@ -137,12 +139,13 @@ def _check_kind(
         yield from comparison_cards.check(way, ids, gpus, others)
     parted = list(comparison_vgpus.check_mig(way, ids, gpus, others))
     yield from parted
-    if uses.VGPU in modes:
-        yield from comparison_vgpus.check_mdev(way, ids, gpus, others)
-        if not parted:
-            yield from comparison_vgpus.check_room(way, ids, gpus, others)
-    if uses.VFIO_VGPU in modes:
-        yield from comparison_vgpus.check_vendor(way, ids, gpus, others)
+    if all(uses.tells_vgpus(gpu) for gpu in others):
+        if uses.VGPU in modes:
+            yield from comparison_vgpus.check_mdev(way, ids, gpus, others)
+            if not parted:
+                yield from comparison_vgpus.check_room(way, ids, gpus, others)
+        if uses.VFIO_VGPU in modes:
+            yield from comparison_vgpus.check_vendor(way, ids, gpus, others)
     yield from comparison_cards.check_numa(way, ids, gpus, others)
 
 
@@ -264,7 +267,7 @@ def _unknown(node: model.Node) -> Iterator[str]:
     if any(gpu.total_vfs is None for gpu in gpus):
         yield _("SR-IOV")
     if any(
-        gpu.function.vendor_id == uses.NVIDIA and not list(uses.vgpus_of(gpu))
+        gpu.function.vendor_id == uses.NVIDIA and not uses.tells_vgpus(gpu)
         for gpu in gpus
     ):
         yield _("vGPU types")

@@ -45,10 +45,11 @@ def check_mdev(
 ) -> ways.Problems:
     """Compare mdev types: a server keeps its type, by id in libvirt's XML."""
     here, there = _names(gpus), _names(others)
+    names_there = frozenset(there.values())
     differing: dict[str, list[str]] = {check: [] for check in _DIFFERENCES}
     for id_, name in here.items():
         if id_ not in there:
-            is_there = name and name in there.values()
+            is_there = name and name in names_there
             differing['mdev-ids' if is_there else 'mdev-types'].append(id_)
         elif name and there[id_] and name != there[id_]:
             differing['mdev-names'].append(id_)
@@ -93,16 +94,13 @@ def check_room(
     way: ways.Way, ids: str, gpus: Gpus, others: Gpus
 ) -> ways.Problems:
     """A card that is divided otherwise has no room for a type."""
-    full = sorted(
-        id_
-        for id_ in _used(gpus) & _names(others).keys()
-        if not any(
-            type_.available or type_.created
-            for gpu in others
-            for type_ in uses.mdev_types(gpu)
-            if type_.id == id_
-        )
-    )
+    with_room = {
+        type_.id
+        for gpu in others
+        for type_ in uses.mdev_types(gpu)
+        if type_.available or type_.created
+    }
+    full = sorted((_used(gpus) & _names(others).keys()) - with_room)
     if full:
         names = _names(gpus)
         yield ways.Problem(
@@ -193,9 +191,9 @@ def check_mig(
 def _check_profiles(
     way: ways.Way, ids: str, gpus: Gpus, others: Gpus
 ) -> ways.Problems:
-    here, there = _profiles(gpus), _profiles(others)
-    if here is None or there is None:
+    if any(gpu.mig is None or gpu.mig.instances is None for gpu in others):
         return
+    here, there = _profiles(gpus), _profiles(others)
     missing = sorted(here.keys() - there.keys())
     if missing:
         yield ways.Problem(
@@ -241,13 +239,11 @@ def _how_many(modes: set[bool]) -> str:
     return _("some cards") if modes == {True, False} else _("no card")
 
 
-def _profiles(gpus: Gpus) -> Counter[str] | None:
-    """Return how often a profile is there; None if a card does not tell."""
-    found: Counter[str] = Counter()
-    for gpu in gpus:
-        if gpu.mig is None:
-            continue
-        if gpu.mig.instances is None:
-            return None
-        found.update(gpu.mig.instances)
-    return found
+def _profiles(gpus: Gpus) -> Counter[str]:
+    """Return how often a profile is there, as far as cards tell."""
+    return Counter(
+        profile
+        for gpu in gpus
+        if gpu.mig
+        for profile in gpu.mig.instances or ()
+    )

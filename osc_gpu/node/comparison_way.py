@@ -61,15 +61,14 @@ class Way:
         """Return the way back."""
         return Way(self.target, self.source, self.to, self.origin)
 
-    @staticmethod
-    def kinds(node: model.Node) -> dict[str, Gpus]:
-        """Return a node's cards by ids; a processor's own moves nowhere."""
-        found: dict[str, Gpus] = {}
-        for gpu in node.gpus:
-            if not uses.is_integrated(gpu):
-                ids = gpu.function.ids
-                found[ids] = (*found.get(ids, ()), gpu)
-        return found
+
+def kinds(node: model.Node) -> dict[str, Gpus]:
+    """Return a node's cards by ids; a processor's own moves nowhere."""
+    found: dict[str, list[model.Gpu]] = {}
+    for gpu in node.gpus:
+        if not uses.is_integrated(gpu):
+            found.setdefault(gpu.function.ids, []).append(gpu)
+    return {ids: tuple(gpus) for ids, gpus in found.items()}
 
 
 def modes(gpus: Iterable[model.Gpu]) -> set[str | None]:

@@ -87,9 +87,9 @@ def mode(gpu: model.Gpu) -> str | None:
     if has_vendor_vfio(gpu):
         return VFIO_VGPU
     driver = gpu.function.driver
-    if driver is None:
-        return None
-    return HOST if is_hosts(driver) else PASSTHROUGH
+    if not is_hosts(driver):
+        return None if driver is None else PASSTHROUGH
+    return HOST if tells_vgpus(gpu) else None
 
 
 def needs_vfs(gpu: model.Gpu) -> bool | None:
@@ -114,6 +114,18 @@ def may_have_vgpus(gpu: model.Gpu) -> bool:
     return function.vendor_id == NVIDIA and (
         vgpu_types.of_card(function.product_id) is not None
     )
+
+
+def tells_vgpus(gpu: model.Gpu) -> bool:
+    """Tell whether a card's vGPUs are to be seen, if it has any."""
+    of_card = gpu.vgpus is not None
+    of_vfs = gpu.vfs is not None and all(
+        vf.vgpus is not None for vf in gpu.vfs
+    )
+    needed = needs_vfs(gpu)
+    if needed is None:
+        return of_card and of_vfs
+    return of_vfs if needed else of_card
 
 
 def is_integrated(gpu: model.Gpu) -> bool:

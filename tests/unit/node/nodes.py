@@ -206,3 +206,22 @@ def with_vf(machine, number, **changes):
     found = list(card.vfs)
     found[number] = change(found[number], **changes)
     return with_gpu(machine, vfs=tuple(found))
+
+
+def poorer_than(machine):
+    """Yield nodes that tell one fact less."""
+    for field in dataclasses.fields(machine):
+        if field.name != 'gpus':
+            yield change(machine, **{field.name: None})
+    for field in dataclasses.fields(model.Gpu):
+        if field.default is None:
+            yield with_gpu(machine, **{field.name: None})
+    for field in dataclasses.fields(model.Function):
+        if field.default is None:
+            yield with_function(machine, **{field.name: None})
+            for number, _c in enumerate(machine.gpus[0].companions):
+                yield with_companion(machine, number, **{field.name: None})
+    for field in ('is_enabled', 'instances'):
+        if machine.gpus[0].mig:
+            mig = change(machine.gpus[0].mig, **{field: None})
+            yield with_gpu(machine, mig=mig)

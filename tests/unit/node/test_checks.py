@@ -14,6 +14,9 @@ import pathlib
 import tempfile
 import unittest
 
+import hypothesis
+from hypothesis import strategies as st
+
 from osc_gpu.node import checks
 from osc_gpu.node import facts
 from osc_gpu.node import model
@@ -25,6 +28,7 @@ from tests.unit.node.nodes import with_companion
 from tests.unit.node.nodes import with_function
 from tests.unit.node.nodes import with_gpu
 from tests.unit.node.nodes import with_vf
+from tests.unit.node import strategies
 
 CARD, VGPU, VFIO = uses.PURPOSES
 ANY = ''
@@ -691,6 +695,16 @@ class TestUnknown(unittest.TestCase):
                 self.assertEqual('unknown', finding.check)
                 self.assertRegex(finding.detail, f': [^,]*{word}[^,]*$')
 
+    def test_a_fact_less(self):
+        """Of a machine on which all is well, one fact less is no fault."""
+        for number, (purpose, machine) in enumerate(WELL):
+            for poorer in nodes.poorer_than(machine):
+                with self.subTest(number):
+                    checked = checks.check(poorer, purpose)
+                    self.assertLessEqual(
+                        {f.check for f in checked}, {'unknown'}
+                    )
+
     def test_what_was_not_asked_for(self):
         """A machine without UEFI has no Secure Boot, and says so."""
         for machine in (
@@ -701,6 +715,21 @@ class TestUnknown(unittest.TestCase):
             nodes.k80(cpu_vendor=None),
         ):
             self.assertEqual((), checks.check(machine, CARD))
+
+    def test_partly_seen(self):
+        """What is seen is judged, whatever else is not."""
+        machine = with_vf(l40s_without_types(0), 31, vgpus=None)
+        self.assertEqual(
+            [
+                ('error', 'vgpu-type', '0000:4a:00.0'),
+                ('info', 'unknown', 'gpu1'),
+            ],
+            found(machine, VFIO),
+        )
+        card = nodes.gpu('0000:05:00.0', '1002:74a1', 'amdgpu')
+        machine = with_gpu(nodes.node(card), vfs=None, total_vfs=None)
+        (finding,) = checks.check(machine, CARD)
+        self.assertRegex(finding.detail, ': VFs$')
 
     def test_processor(self):
         (finding,) = checks.check(
@@ -769,6 +798,16 @@ class TestRecorded(unittest.TestCase):
             {('error', 'driver')},
             {(severity, c) for severity, c, _ in results},
         )
+
+
+class TestAny(unittest.TestCase):
+    @hypothesis.given(strategies.NODES, st.sampled_from((ANY, *uses.PURPOSES)))
+    def test_never_raises(self, machine, purpose):
+        for finding in checks.check(machine, purpose):
+            text = (finding.subject, finding.check, finding.detail)
+            self.assertTrue(all(text), finding)
+            self.assertTrue(''.join(text).isprintable(), finding)
+            self.assertTrue(finding.repair, finding)
 
 
 class TestFixes(unittest.TestCase):

@@ -12,12 +12,15 @@
 
 import unittest
 
+import hypothesis
+
 from osc_gpu.node import comparison
 from osc_gpu.node import model
 from tests.unit.node import nodes
 from tests.unit.node.nodes import change
 from tests.unit.node.nodes import with_function
 from tests.unit.node.nodes import with_gpu
+from tests.unit.node import strategies
 
 
 def other(machine, **more):
@@ -245,6 +248,15 @@ CASES = (
 )  # fmt: skip
 
 
+ALIKE = (
+    nodes.k80(),
+    nodes.rtx6000(),
+    nodes.t4(),
+    nodes.a100(nodes.MIG, PARTED),
+    nodes.l40s(),
+)
+
+
 def brief(found):
     return [(f.severity, f.check, f.subject) for f in found]
 
@@ -253,13 +265,7 @@ class TestCompare(unittest.TestCase):
     maxDiff = None
 
     def test_alike(self):
-        for machine in (
-            nodes.k80(),
-            nodes.rtx6000(),
-            nodes.t4(),
-            nodes.a100(nodes.MIG, PARTED),
-            nodes.l40s(),
-        ):
+        for machine in ALIKE:
             self.assertEqual((), comparison.compare(machine, machine))
             self.assertEqual((), comparison.compare(machine, other(machine)))
 
@@ -304,8 +310,9 @@ class TestCompare(unittest.TestCase):
         bad = nodes.k80(has_iommu=False)
         for one, two, names in (
             (nodes.k80(), bad, ('a.json', 'b.json')),
-            (nodes.k80(hostname=None), bad, ('a.json', 'b.json')),
+            (nodes.k80(hostname=None), bad, ('a.json', 'gpu1')),
             (nodes.k80(), change(bad, hostname=None), ('gpu1', 'b.json')),
+            (nodes.k80(hostname='b.json'), bad, ('b.json', 'gpu1')),
         ):
             (finding,) = comparison.compare(one, two, ('a.json', 'b.json'))
             self.assertEqual(names[1], finding.subject)
@@ -333,6 +340,37 @@ class TestCompare(unittest.TestCase):
             sorted(brief(comparison.compare(nodes.rtx6000(), bare))),
         )
 
+    def test_a_fact_less(self):
+        """What one node does not tell is no difference."""
+        for machine in ALIKE:
+            for poorer in nodes.poorer_than(machine):
+                for one, two in (
+                    (machine, other(poorer)),
+                    (other(poorer), machine),
+                ):
+                    self.assertLessEqual(
+                        {f.check for f in comparison.compare(one, two)},
+                        {'unknown'},
+                    )
+
+    def test_a_driver_is_not_all(self):
+        """By its driver alone a card is neither divided nor the host's."""
+        bare = model.Node(
+            hostname='gpu2',
+            gpus=(
+                model.Gpu(
+                    nodes.function(
+                        '0000:3b:00.0', '10de:1eb8', driver='nvidia'
+                    )
+                ),
+            ),
+        )
+        for one, two in ((nodes.t4(), bare), (bare, nodes.t4())):
+            self.assertEqual(
+                [('info', 'unknown', 'gpu2')],
+                brief(comparison.compare(one, two)),
+            )
+
     def test_processors_own(self):
         own = nodes.gpu('0000:00:02.0', '8086:3e9b', 'i915')
         self.assertEqual(
@@ -340,4 +378,18 @@ class TestCompare(unittest.TestCase):
             comparison.compare(
                 nodes.node(own, *nodes.k80().gpus), other(nodes.k80())
             ),
+        )
+
+    @hypothesis.given(strategies.NODES, strategies.NODES)
+    def test_never_raises(self, one, two):
+        for finding in comparison.compare(one, two):
+            text = (finding.subject, finding.check, finding.detail)
+            self.assertTrue(all(text), finding)
+            self.assertTrue(''.join(text).isprintable(), finding)
+
+    @hypothesis.given(strategies.NODES)
+    def test_the_same(self, one):
+        found = comparison.compare(one, one)
+        self.assertLessEqual(
+            {f.check for f in found}, {'unknown', 'live-migration'}
         )

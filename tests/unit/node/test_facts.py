@@ -326,14 +326,15 @@ class TestCopies(TestCase):
 
     def test_what_cannot_be_read(self):
         root = self.build('p100')
-        cmdline = root / 'proc/cmdline'
-        cmdline.unlink()
-        # Nobody writes to it.
-        os.mkfifo(cmdline)
+        for name in ('proc/cmdline', 'proc/modules'):
+            (root / name).unlink()
+            # Nobody writes to it.
+            os.mkfifo(root / name)
         (root / 'proc/cpuinfo').unlink()
         (root / 'proc/cpuinfo').mkdir()
         node = facts.read(root)
         self.assertIsNone(node.command_line)
+        self.assertIsNone(node.loaded)
         self.assertIsNone(node.cpu_vendor)
         # It may be forbidden on the command line.
         self.assertIsNone(node.blacklisted)

@@ -22,18 +22,18 @@ from osc_gpu.node import facts
 from osc_gpu.node import model
 from osc_gpu.node import uses
 from tests.unit.node import machines
-from tests.unit.node import nodes
-from tests.unit.node.nodes import change
-from tests.unit.node.nodes import with_companion
-from tests.unit.node.nodes import with_function
-from tests.unit.node.nodes import with_gpu
-from tests.unit.node.nodes import with_vf
+from tests.unit.node import sound
+from tests.unit.node.sound import change
+from tests.unit.node.sound import with_companion
+from tests.unit.node.sound import with_function
+from tests.unit.node.sound import with_gpu
+from tests.unit.node.sound import with_vf
 from tests.unit.node import strategies
 
 CARD, VGPU, VFIO = uses.PURPOSES
 ANY = ''
 
-NIC = nodes.function('0000:05:10.0', '8086:1521', '0200', 'igb')
+NIC = sound.function('0000:05:10.0', '8086:1521', '0200', 'igb')
 SPARE = change(NIC, driver='')
 
 
@@ -42,11 +42,11 @@ def words(line):
 
 
 def amd(line, **more):
-    return nodes.k80(cpu_vendor='amd', command_line=words(line), **more)
+    return sound.k80(cpu_vendor='amd', command_line=words(line), **more)
 
 
 def k80_in_group(*others):
-    return with_gpu(nodes.k80(), group=others)
+    return with_gpu(sound.k80(), group=others)
 
 
 def lost(machine, index, **more):
@@ -56,13 +56,13 @@ def lost(machine, index, **more):
 
 def l40s_without_types(count):
     """Return an L40S with room for a vGPU on the VFs from the third on."""
-    machine = nodes.l40s()
+    machine = sound.l40s()
     for number in range(count, 32):
         machine = with_vf(
             machine,
             number,
             vgpus=model.Vgpus(
-                vendor_types=nodes.L40S_TYPES[:1], vendor_type='0'
+                vendor_types=sound.L40S_TYPES[:1], vendor_type='0'
             ),
         )
     return machine
@@ -73,7 +73,7 @@ FAULTS = (
     (
         'firmware of Intel',
         CARD,
-        nodes.k80(has_iommu=False),
+        sound.k80(has_iommu=False),
         ('error', 'iommu', 'gpu1'),
         'Turn on VT-d in the firmware',
     ),
@@ -94,7 +94,7 @@ FAULTS = (
     (
         'neither argument',
         CARD,
-        nodes.k80(has_iommu=False, command_line=('quiet',)),
+        sound.k80(has_iommu=False, command_line=('quiet',)),
         ('error', 'iommu', 'gpu1'),
         "Add 'intel_iommu=on iommu=pt' to GRUB_CMDLINE_LINUX in "
         "/etc/default/grub, run update-grub, and reboot; if that does not",
@@ -102,7 +102,7 @@ FAULTS = (
     (
         'neither argument, on Rocky',
         CARD,
-        nodes.k80(
+        sound.k80(
             has_iommu=False, command_line=(), distribution='rocky-9.4'
         ),
         ('error', 'iommu', 'gpu1'),
@@ -111,7 +111,7 @@ FAULTS = (
     (
         'the misspelling of seed 004',
         CARD,
-        nodes.k80(has_iommu=False, command_line=('iommu_intel=on',)),
+        sound.k80(has_iommu=False, command_line=('iommu_intel=on',)),
         ('error', 'iommu', 'gpu1'),
         "Write 'intel_iommu=on iommu=pt' for iommu_intel=on in GRUB_CMD",
     ),
@@ -125,21 +125,21 @@ FAULTS = (
     (
         'misspelt, and it may be on',
         CARD,
-        nodes.k80(has_iommu=True, command_line=words('iommu-intel=on')),
+        sound.k80(has_iommu=True, command_line=words('iommu-intel=on')),
         ('warning', 'iommu-argument', 'gpu1'),
         "Write 'iommu=pt' for iommu-intel=on in",
     ),
     (
         'misspelt, and it is on',
         CARD,
-        nodes.k80(command_line=words('intel_iommu=yes iommu=pt')),
+        sound.k80(command_line=words('intel_iommu=yes iommu=pt')),
         ('info', 'iommu-argument', 'gpu1'),
         'Take intel_iommu=yes out of GRUB_CMDLINE_LINUX',
     ),
     (
         'misspelt, with a shell in it',
         CARD,
-        nodes.k80(
+        sound.k80(
             command_line=('iommu=pt', "iommu_intel=$(id)'\n"),
             distribution='rhel-9.4',
         ),
@@ -149,21 +149,21 @@ FAULTS = (
     (
         'no iommu=pt',
         ANY,
-        nodes.k80(command_line=('intel_iommu=on',)),
+        sound.k80(command_line=('intel_iommu=on',)),
         ('warning', 'iommu-pt', 'gpu1'),
         "Add 'iommu=pt' to GRUB_CMDLINE_LINUX",
     ),
     (
         'no iommu=pt, on another processor',
         ANY,
-        nodes.k80(command_line=(), cpu_vendor=''),
+        sound.k80(command_line=(), cpu_vendor=''),
         ('warning', 'iommu-pt', 'gpu1'),
         "'iommu.passthrough=1'",
     ),
     (
         'nouveau not blacklisted',
         ANY,
-        nodes.k80(blacklisted=('snd_hda_intel',)),
+        sound.k80(blacklisted=('snd_hda_intel',)),
         ('warning', 'module', 'gpu1'),
         "Write 'blacklist nouveau' and 'options nouveau modeset=0' to "
         "/etc/modprobe.d/blacklist-nouveau.conf, run update-initramfs -u, ",
@@ -171,35 +171,35 @@ FAULTS = (
     (
         'nouveau loaded, though blacklisted',
         VGPU,
-        nodes.t4(loaded=(*nodes.MANAGER, 'nouveau')),
+        sound.t4(loaded=(*sound.MANAGER, 'nouveau')),
         ('warning', 'module', 'gpu1'),
         "Run 'modprobe -r nouveau'",
     ),
     (
         'nvidia loaded where vfio-pci has all',
         CARD,
-        nodes.k80(loaded=('nvidia', *nodes.VFIO)),
+        sound.k80(loaded=('nvidia', *sound.VFIO)),
         ('warning', 'module', 'gpu1'),
         "Write 'blacklist nvidia' to /etc/modprobe.d/blacklist-nvidia.conf",
     ),
     (
         'Secure Boot',
         VGPU,
-        nodes.t4(secure_boot=True, loaded=('kvm',)),
+        sound.t4(secure_boot=True, loaded=('kvm',)),
         ('warning', 'secure-boot', 'gpu1'),
         'mokutil --import',
     ),
     (
         'no NUMA node for one',
         ANY,
-        with_function(nodes.k80(), 1, numa_node=-1),
+        with_function(sound.k80(), 1, numa_node=-1),
         ('warning', 'numa', '0000:05:00.0'),
         'Update the firmware',
     ),
     (
         'no room for memory',
         ANY,
-        lost(nodes.k80(), 1),
+        lost(sound.k80(), 1),
         ('error', 'memory-regions', '0000:04:00.0'),
         "firmware; if that does not help: Add 'pci=realloc' to GRUB",
     ),
@@ -207,7 +207,7 @@ FAULTS = (
         'no room for memory, with pci=realloc',
         CARD,
         lost(
-            nodes.k80(),
+            sound.k80(),
             1,
             command_line=words('intel_iommu=on iommu=pt pci=realloc'),
         ),
@@ -217,21 +217,21 @@ FAULTS = (
     (
         'no room for memory of VFs',
         VGPU,
-        lost(nodes.a100(), 8),
+        lost(sound.a100(), 8),
         ('error', 'memory-regions', '0000:17:00.0'),
         'pci=realloc',
     ),
     (
         'nouveau',
         ANY,
-        with_function(nodes.k80(), driver='nouveau'),
+        with_function(sound.k80(), driver='nouveau'),
         ('error', 'driver', '0000:04:00.0'),
         "Write 'blacklist nouveau'",
     ),
     (
         'the host has the only card',
         CARD,
-        with_function(nodes.rtx6000(vfio_ids=()), driver='nvidia'),
+        with_function(sound.rtx6000(vfio_ids=()), driver='nvidia'),
         ('error', 'driver', '0000:3d:00.0'),
         'Add the line vfio-pci to /etc/initramfs-tools/modules, add '
         "'vfio-pci.ids=10de:1e30,10de:10f7' to GRUB_CMDLINE_LINUX in "
@@ -241,7 +241,7 @@ FAULTS = (
         'nouveau has the only card, on CentOS',
         CARD,
         with_function(
-            nodes.rtx6000(
+            sound.rtx6000(
                 distribution='centos-8',
                 command_line=words(
                     'intel_iommu=on iommu=pt vfio_pci.ids=1002:1'
@@ -257,14 +257,14 @@ FAULTS = (
     (
         'the host has one of two alike',
         CARD,
-        with_function(nodes.k80(), driver='nvidia'),
+        with_function(sound.k80(), driver='nvidia'),
         ('warning', 'same-ids', '0000:04:00.0'),
         "'driverctl set-override 0000:04:00.0 vfio-pci'",
     ),
     (
         'vfio-pci has not taken it',
         CARD,
-        with_function(nodes.k80(), driver=''),
+        with_function(sound.k80(), driver=''),
         ('warning', 'driver', '0000:04:00.0'),
         "Add the line vfio-pci to /etc/initramfs-tools/modules, write "
         "'options vfio-pci ids=10de:102d' where /etc/modprobe.d has that",
@@ -273,7 +273,7 @@ FAULTS = (
         'nvidia may take it',
         CARD,
         with_function(
-            nodes.k80(vfio_ids=(), blacklisted=('nouveau', 'nvidia_drm')),
+            sound.k80(vfio_ids=(), blacklisted=('nouveau', 'nvidia_drm')),
             driver='',
             modules=('nouveau', 'snd_hda_intel'),
         ),
@@ -283,7 +283,7 @@ FAULTS = (
     (
         'audio',
         CARD,
-        with_companion(nodes.rtx6000(), 0, driver='snd_hda_intel'),
+        with_companion(sound.rtx6000(), 0, driver='snd_hda_intel'),
         ('error', 'companion', '0000:3d:00.1'),
         'vfio-pci',
     ),
@@ -291,7 +291,7 @@ FAULTS = (
         'audio in a group of its own',
         CARD,
         with_companion(
-            nodes.rtx6000(), 0, driver='snd_hda_intel', iommu_group='99'
+            sound.rtx6000(), 0, driver='snd_hda_intel', iommu_group='99'
         ),
         ('warning', 'companion', '0000:3d:00.1'),
         'vfio-pci',
@@ -299,7 +299,7 @@ FAULTS = (
     (
         'USB',
         CARD,
-        with_companion(nodes.rtx6000(), 1, driver='xhci_hcd'),
+        with_companion(sound.rtx6000(), 1, driver='xhci_hcd'),
         ('error', 'companion', '0000:3d:00.2'),
         """Write 'ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="0x10de", """
         """ATTR{device}=="0x1ad6", ATTR{remove}="1"' to """
@@ -309,14 +309,14 @@ FAULTS = (
     (
         'UCSI',
         CARD,
-        with_companion(nodes.rtx6000(), 2, driver='nvidia-gpu'),
+        with_companion(sound.rtx6000(), 2, driver='nvidia-gpu'),
         ('error', 'companion', '0000:3d:00.3'),
         'ATTR{device}=="0x1ad7"',
     ),
     (
         'a companion nobody has',
         CARD,
-        with_companion(nodes.rtx6000(), 2, driver='', modules=None),
+        with_companion(sound.rtx6000(), 2, driver='', modules=None),
         ('warning', 'companion', '0000:3d:00.3'),
         'ATTR{device}=="0x1ad7"',
     ),
@@ -330,7 +330,7 @@ FAULTS = (
     (
         'a group with another card',
         CARD,
-        k80_in_group(nodes.k80().gpus[1].function),
+        k80_in_group(sound.k80().gpus[1].function),
         ('error', 'group', '0000:04:00.0'),
         'Turn on ACS',
     ),
@@ -344,21 +344,21 @@ FAULTS = (
     (
         'MIG, and passthrough',
         CARD,
-        with_gpu(nodes.k80(), mig=model.Mig(is_enabled=True)),
+        with_gpu(sound.k80(), mig=model.Mig(is_enabled=True)),
         ('warning', 'mig', '0000:04:00.0'),
         "'nvidia-smi -i 0000:04:00.0 -mig 0'",
     ),
     (
         'another board',
         CARD,
-        with_function(nodes.k80(), subsystem_product_id='106c'),
+        with_function(sound.k80(), subsystem_product_id='106c'),
         ('warning', 'mixed', 'gpu1'),
         'resource_class',
     ),
     (
         'less memory',
         CARD,
-        with_gpu(nodes.k80(), bars=(model.Bar(1, 8 << 30, True),)),
+        with_gpu(sound.k80(), bars=(model.Bar(1, 8 << 30, True),)),
         ('warning', 'mixed', 'gpu1'),
         'resource_class',
     ),
@@ -366,7 +366,7 @@ FAULTS = (
         'vfio-pci where vGPUs are wanted',
         VGPU,
         with_function(
-            nodes.t4(
+            sound.t4(
                 command_line=words(
                     'intel_iommu=on iommu=pt vfio-pci.ids=10de:1eb8'
                 )
@@ -379,56 +379,56 @@ FAULTS = (
     (
         'vfio-pci by a file of modprobe',
         VFIO,
-        with_function(nodes.l40s(), driver='vfio-pci'),
+        with_function(sound.l40s(), driver='vfio-pci'),
         ('error', 'driver', '0000:4a:00.0'),
         'Take 10de:26b9 out of the ids',
     ),
     (
         'nouveau where vGPUs are wanted',
         VGPU,
-        with_function(nodes.t4(), driver='nouveau'),
+        with_function(sound.t4(), driver='nouveau'),
         ('error', 'driver', '0000:3b:00.0'),
         "and reboot; Run 'apt install ./nvidia-vgpu-ubuntu-<version>_amd64",
     ),
     (
         'no driver where vGPUs are wanted',
         VGPU,
-        with_function(nodes.t4(distribution='rhel-9.4'), driver=''),
+        with_function(sound.t4(distribution='rhel-9.4'), driver=''),
         ('error', 'driver', '0000:3b:00.0'),
         "Run 'dnf install ./NVIDIA-vGPU-rhel-<version>.x86_64.rpm'",
     ),
     (
         'a driver without the manager',
         VGPU,
-        with_gpu(nodes.t4(loaded=('nvidia',)), vgpus=model.Vgpus()),
+        with_gpu(sound.t4(loaded=('nvidia',)), vgpus=model.Vgpus()),
         ('error', 'driver', '0000:3b:00.0'),
         'nvidia-vgpu-ubuntu',
     ),
     (
         'a card of AMD where vGPUs are wanted',
         VGPU,
-        nodes.node(nodes.gpu('0000:05:00.0', '1002:74a1', 'amdgpu')),
+        sound.node(sound.gpu('0000:05:00.0', '1002:74a1', 'amdgpu')),
         ('error', 'no-vgpus', '0000:05:00.0'),
         "'openstack gpu node check --for passthrough'",
     ),
     (
         'a card before vGPUs',
         VFIO,
-        with_gpu(nodes.node(nodes.k80().gpus[0]), bars=()),
+        with_gpu(sound.node(sound.k80().gpus[0]), bars=()),
         ('error', 'no-vgpus', '0000:04:00.0'),
         "'openstack gpu node check --for passthrough'",
     ),
     (
         'mdev asked for, vendor VFIO there',
         VGPU,
-        nodes.l40s(),
+        sound.l40s(),
         ('error', 'vendor-vfio', '0000:4a:00.0'),
         'gpu node check --for vfio-vgpu',
     ),
     (
         'vendor VFIO asked for, mdev there',
         VFIO,
-        nodes.a100(),
+        sound.a100(),
         ('error', 'mdev', '0000:17:00.0'),
         'enabled_mdev_types',
     ),
@@ -436,8 +436,8 @@ FAULTS = (
         'neither there',
         VFIO,
         with_gpu(
-            nodes.a100(),
-            vfs=nodes.vfs('0000:17:00.0', '10de:20b5', 16, model.Vgpus()),
+            sound.a100(),
+            vfs=sound.vfs('0000:17:00.0', '10de:20b5', 16, model.Vgpus()),
         ),
         ('error', 'vendor-vfio', '0000:17:00.0'),
         '6.8',
@@ -445,28 +445,28 @@ FAULTS = (
     (
         'no mdev types',
         VGPU,
-        with_gpu(nodes.t4(), vgpus=model.Vgpus()),
+        with_gpu(sound.t4(), vgpus=model.Vgpus()),
         ('error', 'mdev-types', '0000:3b:00.0'),
         'displaymodeselector',
     ),
     (
         'no VFs',
         VGPU,
-        with_gpu(nodes.a100(), vfs=()),
+        with_gpu(sound.a100(), vfs=()),
         ('error', 'vfs', '0000:17:00.0'),
         "'/usr/lib/nvidia/sriov-manage -e 0000:17:00.0'",
     ),
     (
         'no SR-IOV',
         VFIO,
-        with_gpu(nodes.l40s(), vfs=(), total_vfs=0),
+        with_gpu(sound.l40s(), vfs=(), total_vfs=0),
         ('error', 'vfs', '0000:4a:00.0'),
         'Turn on SR-IOV in the firmware',
     ),
     (
         'fewer VFs',
         VGPU,
-        with_gpu(nodes.a100(), total_vfs=20),
+        with_gpu(sound.a100(), total_vfs=20),
         ('warning', 'vfs', '0000:17:00.0'),
         'sriov-manage',
     ),
@@ -489,9 +489,9 @@ FAULTS = (
         'a VF at vfio-pci',
         VFIO,
         with_vf(
-            nodes.l40s(),
+            sound.l40s(),
             0,
-            function=nodes.function('0000:4a:00.4', '10de:26b9'),
+            function=sound.function('0000:4a:00.4', '10de:26b9'),
         ),
         ('error', 'driver', '0000:4a:00.4'),
         "'driverctl set-override 0000:4a:00.4 nvidia'",
@@ -500,9 +500,9 @@ FAULTS = (
         'VFs in one group',
         VFIO,
         with_vf(
-            nodes.l40s(),
+            sound.l40s(),
             0,
-            function=nodes.function(
+            function=sound.function(
                 '0000:4a:00.4', '10de:26b9', driver='nvidia',
                 iommu_group='7405',
             ),
@@ -513,22 +513,22 @@ FAULTS = (
     (
         'time-sliced in MIG',
         ANY,
-        nodes.a100(mig=model.Mig(is_enabled=True)),
+        sound.a100(mig=model.Mig(is_enabled=True)),
         ('error', 'mig-types', '0000:17:00.0'),
         '-mig 0',
     ),
     (
         'MIG types without MIG',
         VGPU,
-        nodes.a100(nodes.MIG, mig=model.Mig(is_enabled=False)),
+        sound.a100(sound.MIG, mig=model.Mig(is_enabled=False)),
         ('error', 'mig-types', '0000:17:00.0'),
         "'nvidia-smi -i 0000:17:00.0 -mig 1'",
     ),
     (
         'MIG without instances',
         VGPU,
-        nodes.a100(
-            (nodes.mdev('nvidia-699', 'GRID A100D-1-10C', available=0),),
+        sound.a100(
+            (sound.mdev('nvidia-699', 'GRID A100D-1-10C', available=0),),
             mig=model.Mig(is_enabled=True, instances=()),
         ),
         ('error', 'mig', '0000:17:00.0'),
@@ -537,61 +537,61 @@ FAULTS = (
 )  # fmt: skip
 
 WELL = (
-    (CARD, nodes.k80()),
-    (CARD, nodes.rtx6000()),
-    (VGPU, nodes.t4()),
-    (VGPU, nodes.a100()),
-    (VGPU, nodes.a100(nodes.MIG, model.Mig(True, ('1g.10gb', '2g.20gb')))),
-    (VFIO, nodes.l40s()),
+    (CARD, sound.k80()),
+    (CARD, sound.rtx6000()),
+    (VGPU, sound.t4()),
+    (VGPU, sound.a100()),
+    (VGPU, sound.a100(sound.MIG, model.Mig(True, ('1g.10gb', '2g.20gb')))),
+    (VFIO, sound.l40s()),
     # The kernel turns it on by itself.
-    (CARD, nodes.k80(command_line=('iommu=pt',))),
+    (CARD, sound.k80(command_line=('iommu=pt',))),
     (CARD, amd('iommu=pt')),
-    (CARD, nodes.k80(command_line=words('quiet iommu.passthrough=1'))),
+    (CARD, sound.k80(command_line=words('quiet iommu.passthrough=1'))),
     # Removed, which udev does; blacklisted, as seed 004 has it.
-    (CARD, with_gpu(nodes.rtx6000(), companions=(), group=())),
+    (CARD, with_gpu(sound.rtx6000(), companions=(), group=())),
     (
         CARD,
         with_companion(
-            nodes.rtx6000(blacklisted=('nouveau', 'snd_hda_intel')),
+            sound.rtx6000(blacklisted=('nouveau', 'snd_hda_intel')),
             0,
             driver='',
             modules=('snd_hda_intel',),
         ),
     ),
     # Libvirt binds vfio-pci; nothing else would.
-    (CARD, with_function(nodes.k80(vfio_ids=()), driver='')),
+    (CARD, with_function(sound.k80(vfio_ids=()), driver='')),
     # A T4 needs no IOMMU for vGPUs, and its VFs no room.
-    (VGPU, nodes.t4(has_iommu=False)),
-    (VGPU, lost(nodes.t4(), 8)),
-    (CARD, lost(nodes.k80(), 8)),
+    (VGPU, sound.t4(has_iommu=False)),
+    (VGPU, lost(sound.t4(), 8)),
+    (CARD, lost(sound.k80(), 8)),
     # No NUMA at all; a BIOS; signed modules.
     (
         CARD,
         with_function(
-            with_function(nodes.k80(), numa_node=-1), 1, numa_node=-1
+            with_function(sound.k80(), numa_node=-1), 1, numa_node=-1
         ),
     ),
-    (VGPU, nodes.t4(secure_boot=None)),
-    (VGPU, nodes.t4(secure_boot=True)),
+    (VGPU, sound.t4(secure_boot=None)),
+    (VGPU, sound.t4(secure_boot=True)),
     # What shows the console is not for servers.
     (
         CARD,
-        nodes.node(
-            nodes.gpu('0000:00:02.0', '8086:3e9b', 'i915'),
-            *nodes.k80().gpus,
+        sound.node(
+            sound.gpu('0000:00:02.0', '8086:3e9b', 'i915'),
+            *sound.k80().gpus,
             vfio_ids=('10de:102d',),
         ),
     ),
     # VFs of AMD's cards are what servers get.
     (
         CARD,
-        nodes.node(
-            nodes.gpu(
+        sound.node(
+            sound.gpu(
                 '0000:05:00.0',
                 '1002:74a1',
                 'gim',
                 total_vfs=1,
-                vfs=nodes.vfs(
+                vfs=sound.vfs(
                     '0000:05:00.0', '1002:74b5', 1, None, 'vfio-pci'
                 ),
             )
@@ -637,7 +637,7 @@ class TestChecks(unittest.TestCase):
                     self.assertRegex(f.repair, '^[A-Z]')
 
     def test_only_some(self):
-        machine = with_function(nodes.k80(), driver='nouveau')
+        machine = with_function(sound.k80(), driver='nouveau')
         self.assertEqual([], found(machine, ANY, '0000:05:00.0'))
         self.assertEqual(
             [('error', 'driver', '0000:04:00.0')],
@@ -645,7 +645,7 @@ class TestChecks(unittest.TestCase):
         )
 
     def test_a_processors_own_if_named(self):
-        machine = nodes.node(nodes.gpu('0000:00:02.0', '8086:3e9b', 'i915'))
+        machine = sound.node(sound.gpu('0000:00:02.0', '8086:3e9b', 'i915'))
         self.assertEqual([], found(machine, CARD))
         self.assertEqual(
             [('error', 'driver', '0000:00:02.0')],
@@ -680,15 +680,15 @@ class TestUnknown(unittest.TestCase):
 
     def test_each(self):
         for name, machine, word in (
-            ('has_iommu', nodes.k80(has_iommu=None), 'an IOMMU'),
-            ('command_line', nodes.k80(command_line=None), 'arguments'),
-            ('loaded', nodes.k80(loaded=None), 'modules'),
-            ('blacklisted', nodes.k80(blacklisted=None), 'modprobe'),
-            ('vfio_ids', nodes.k80(vfio_ids=None), 'modprobe'),
-            ('driver', with_function(nodes.k80(), driver=None), 'drivers'),
-            ('group', with_gpu(nodes.k80(), group=None), 'IOMMU groups'),
-            ('bars', with_gpu(nodes.k80(), bars=None), 'memory regions'),
-            ('numa', with_function(nodes.k80(), numa_node=None), 'NUMA'),
+            ('has_iommu', sound.k80(has_iommu=None), 'an IOMMU'),
+            ('command_line', sound.k80(command_line=None), 'arguments'),
+            ('loaded', sound.k80(loaded=None), 'modules'),
+            ('blacklisted', sound.k80(blacklisted=None), 'modprobe'),
+            ('vfio_ids', sound.k80(vfio_ids=None), 'modprobe'),
+            ('driver', with_function(sound.k80(), driver=None), 'drivers'),
+            ('group', with_gpu(sound.k80(), group=None), 'IOMMU groups'),
+            ('bars', with_gpu(sound.k80(), bars=None), 'memory regions'),
+            ('numa', with_function(sound.k80(), numa_node=None), 'NUMA'),
         ):
             with self.subTest(name):
                 (finding,) = checks.check(machine, CARD)
@@ -698,7 +698,7 @@ class TestUnknown(unittest.TestCase):
     def test_a_fact_less(self):
         """Of a machine on which all is well, one fact less is no fault."""
         for number, (purpose, machine) in enumerate(WELL):
-            for poorer in nodes.poorer_than(machine):
+            for poorer in sound.poorer_than(machine):
                 with self.subTest(number):
                     checked = checks.check(poorer, purpose)
                     self.assertLessEqual(
@@ -708,11 +708,11 @@ class TestUnknown(unittest.TestCase):
     def test_what_was_not_asked_for(self):
         """A machine without UEFI has no Secure Boot, and says so."""
         for machine in (
-            nodes.k80(secure_boot=None),
-            nodes.k80(distribution=None, kernel=None),
-            with_gpu(nodes.k80(), mig=None, vgpus=None, vfs=None),
-            with_gpu(nodes.k80(), mig=model.Mig(), total_vfs=None),
-            nodes.k80(cpu_vendor=None),
+            sound.k80(secure_boot=None),
+            sound.k80(distribution=None, kernel=None),
+            with_gpu(sound.k80(), mig=None, vgpus=None, vfs=None),
+            with_gpu(sound.k80(), mig=model.Mig(), total_vfs=None),
+            sound.k80(cpu_vendor=None),
         ):
             self.assertEqual((), checks.check(machine, CARD))
 
@@ -726,14 +726,14 @@ class TestUnknown(unittest.TestCase):
             ],
             found(machine, VFIO),
         )
-        card = nodes.gpu('0000:05:00.0', '1002:74a1', 'amdgpu')
-        machine = with_gpu(nodes.node(card), vfs=None, total_vfs=None)
+        card = sound.gpu('0000:05:00.0', '1002:74a1', 'amdgpu')
+        machine = with_gpu(sound.node(card), vfs=None, total_vfs=None)
         (finding,) = checks.check(machine, CARD)
         self.assertRegex(finding.detail, ': VFs$')
 
     def test_processor(self):
         (finding,) = checks.check(
-            nodes.k80(cpu_vendor=None, has_iommu=False, command_line=())
+            sound.k80(cpu_vendor=None, has_iommu=False, command_line=())
         )
         self.assertIn('VT-d or AMD-Vi', finding.repair)
         self.assertIn('intel_iommu=on iommu=pt', finding.repair)
@@ -741,7 +741,7 @@ class TestUnknown(unittest.TestCase):
 
     def test_hostile_names(self):
         machine = with_function(
-            nodes.k80(hostname='x\x1b[31m\n' * 99, blacklisted=()),
+            sound.k80(hostname='x\x1b[31m\n' * 99, blacklisted=()),
             driver='nv\nid\x07ia' * 99,
         )
         for finding in checks.check(machine, VGPU):
@@ -818,9 +818,9 @@ class TestFixes(unittest.TestCase):
         return next(f.repair for f in results if f.check == check)
 
     def test_same_ids_elsewhere(self):
-        machine = nodes.node(
+        machine = sound.node(
             *(
-                nodes.gpu(f'0000:0{bus}:00.0', '10de:102d', 'nvidia')
+                sound.gpu(f'0000:0{bus}:00.0', '10de:102d', 'nvidia')
                 for bus in (4, 5)
             )
         )
@@ -830,13 +830,13 @@ class TestFixes(unittest.TestCase):
         )
 
     def test_same_companion_elsewhere(self):
-        one = nodes.rtx6000(vfio_ids=()).gpus[0]
+        one = sound.rtx6000(vfio_ids=()).gpus[0]
         companions = tuple(
             change(c, address=f'0000:3e:00.{n}')
             for n, c in enumerate(one.companions, 1)
         )
-        two = nodes.gpu('0000:3e:00.0', '10de:1e89', companions=companions)
-        machine = nodes.node(change(
+        two = sound.gpu('0000:3e:00.0', '10de:1e89', companions=companions)
+        machine = sound.node(change(
             one,
             function=change(one.function, driver='nouveau'),
             companions=tuple(
@@ -866,8 +866,8 @@ class TestFixes(unittest.TestCase):
             ('arch-1', 'update-grub (or grub2-mkconfig'),
             ('debian-12', 'run update-grub, run update-initramfs -u, and reb'),
         ):
-            machine = nodes.node(
-                nodes.gpu('0000:04:00.0', '10de:102d', 'nvidia'),
+            machine = sound.node(
+                sound.gpu('0000:04:00.0', '10de:102d', 'nvidia'),
                 distribution=distribution,
             )
             with self.subTest(distribution):

@@ -16,10 +16,10 @@ import hypothesis
 
 from osc_gpu.node import comparison
 from osc_gpu.node import model
-from tests.unit.node import nodes
-from tests.unit.node.nodes import change
-from tests.unit.node.nodes import with_function
-from tests.unit.node.nodes import with_gpu
+from tests.unit.node import sound
+from tests.unit.node.sound import change
+from tests.unit.node.sound import with_function
+from tests.unit.node.sound import with_gpu
 from tests.unit.node import strategies
 
 
@@ -28,18 +28,18 @@ def other(machine, **more):
 
 
 def with_types(*types, **more):
-    return nodes.a100(types, **more)
+    return sound.a100(types, **more)
 
 
-ONE = nodes.mdev('nvidia-697', 'GRID A100D-40C', 0, 1)
-TWO = nodes.mdev('nvidia-698', 'GRID A100D-80C', 0, 0)
+ONE = sound.mdev('nvidia-697', 'GRID A100D-40C', 0, 1)
+TWO = sound.mdev('nvidia-698', 'GRID A100D-80C', 0, 0)
 PARTED = model.Mig(True, ('1g.10gb', '2g.20gb', '2g.20gb'))
 
 
 def set_types(*numbers):
-    machine = nodes.l40s()
+    machine = sound.l40s()
     for place, number in enumerate(numbers):
-        machine = nodes.with_vf(
+        machine = sound.with_vf(
             machine,
             place,
             vgpus=model.Vgpus(vendor_types=(), vendor_type=number),
@@ -51,35 +51,35 @@ def set_types(*numbers):
 CASES = (
     (
         'no such card',
-        nodes.k80(),
-        other(nodes.rtx6000()),
+        sound.k80(),
+        other(sound.rtx6000()),
         [('error', 'ids', '10de:102d'), ('info', 'ids', '10de:1e30')],
         [('info', 'ids', '10de:102d'), ('error', 'ids', '10de:1e30')],
     ),
     (
         'fewer cards',
-        nodes.k80(),
-        other(nodes.node(nodes.k80().gpus[0])),
+        sound.k80(),
+        other(sound.node(sound.k80().gpus[0])),
         [('warning', 'count', '10de:102d'), ('warning', 'numa', '10de:102d')],
         [('info', 'count', '10de:102d'), ('info', 'numa', '10de:102d')],
     ),
     (
         'vGPUs, and a whole card',
-        nodes.t4(),
-        other(nodes.node(nodes.gpu('0000:3b:00.0', '10de:1eb8'))),
+        sound.t4(),
+        other(sound.node(sound.gpu('0000:3b:00.0', '10de:1eb8'))),
         [('error', 'mode', '10de:1eb8')],
         [('error', 'mode', '10de:1eb8')],
     ),
     (
         'mdev, and vendor VFIO',
-        nodes.l40s(),
+        sound.l40s(),
         other(
-            nodes.node(
-                nodes.gpu(
+            sound.node(
+                sound.gpu(
                     '0000:4a:00.0',
                     '10de:26b9',
                     'nvidia',
-                    vgpus=model.Vgpus((nodes.mdev('nvidia-1', 'L40S-1Q'),)),
+                    vgpus=model.Vgpus((sound.mdev('nvidia-1', 'L40S-1Q'),)),
                 )
             )
         ),
@@ -88,10 +88,10 @@ CASES = (
     ),
     (
         'a card that the host has',
-        nodes.k80(),
+        sound.k80(),
         other(
             with_function(
-                with_function(nodes.k80(), driver='nvidia'),
+                with_function(sound.k80(), driver='nvidia'),
                 1,
                 driver='nvidia',
             )
@@ -101,17 +101,17 @@ CASES = (
     ),
     (
         'SR-IOV off',
-        with_gpu(with_gpu(nodes.k80(), total_vfs=8), 1, total_vfs=8),
-        other(nodes.k80()),
+        with_gpu(with_gpu(sound.k80(), total_vfs=8), 1, total_vfs=8),
+        other(sound.k80()),
         [('error', 'device-type', '10de:102d')],
         [('error', 'device-type', '10de:102d')],
     ),
     (
         'another board',
-        nodes.node(nodes.k80().gpus[0]),
+        sound.node(sound.k80().gpus[0]),
         other(
             with_function(
-                nodes.node(nodes.k80().gpus[0]), subsystem_product_id='106c'
+                sound.node(sound.k80().gpus[0]), subsystem_product_id='106c'
             )
         ),
         [('warning', 'model', '10de:102d')],
@@ -119,22 +119,22 @@ CASES = (
     ),
     (
         'managed',
-        nodes.k80(),
-        other(with_function(nodes.k80(), driver='')),
+        sound.k80(),
+        other(with_function(sound.k80(), driver='')),
         [('info', 'managed', '10de:102d')],
         [('info', 'managed', '10de:102d')],
     ),
     (
         'no IOMMU',
-        nodes.k80(),
-        other(nodes.k80(has_iommu=False)),
+        sound.k80(),
+        other(sound.k80(has_iommu=False)),
         [('error', 'iommu', 'gpu2')],
         [('info', 'iommu', 'gpu2')],
     ),
     (
         'NUMA',
-        nodes.k80(),
-        other(with_function(nodes.k80(), 1, numa_node=1)),
+        sound.k80(),
+        other(with_function(sound.k80(), 1, numa_node=1)),
         [('warning', 'numa', '10de:102d')],
         [('info', 'numa', '10de:102d')],
     ),
@@ -175,36 +175,36 @@ CASES = (
     ),
     (
         'other VFs',
-        nodes.l40s(),
+        sound.l40s(),
         other(set_types('1156', '0')),
         [('error', 'vgpu-types', '10de:26b9')],
         [('error', 'vgpu-types', '10de:26b9')],
     ),
     (
         'fewer VFs with a type',
-        nodes.l40s(),
+        sound.l40s(),
         other(set_types('1155', '0')),
         [('warning', 'count', '10de:26b9')],
         [('info', 'count', '10de:26b9')],
     ),
     (
         'MIG',
-        nodes.a100(nodes.MIG, PARTED),
-        other(nodes.a100(nodes.MIG, model.Mig(False, ()))),
+        sound.a100(sound.MIG, PARTED),
+        other(sound.a100(sound.MIG, model.Mig(False, ()))),
         [('error', 'mig', '10de:20b5')],
         [('error', 'mig', '10de:20b5')],
     ),
     (
         'MIG, of which one knows only that there is some',
-        nodes.a100(nodes.MIG, model.Mig(True)),
-        other(nodes.a100(nodes.MIG, model.Mig(None, ()))),
+        sound.a100(sound.MIG, model.Mig(True)),
+        other(sound.a100(sound.MIG, model.Mig(None, ()))),
         [('error', 'mig', '10de:20b5')],
         [('error', 'mig', '10de:20b5')],
     ),
     (
         'profiles',
-        nodes.a100(nodes.MIG, PARTED),
-        other(nodes.a100(nodes.MIG, model.Mig(True, ('2g.20gb',)))),
+        sound.a100(sound.MIG, PARTED),
+        other(sound.a100(sound.MIG, model.Mig(True, ('2g.20gb',)))),
         [
             ('error', 'mig-profiles', '10de:20b5'),
             ('warning', 'count', '10de:20b5'),
@@ -216,9 +216,9 @@ CASES = (
     ),
     (
         'system',
-        nodes.k80(),
+        sound.k80(),
         other(
-            nodes.k80(
+            sound.k80(
                 kernel='6.8.0-51-generic', distribution='ubuntu-24.04'
             )
         ),
@@ -233,15 +233,15 @@ CASES = (
     ),
     (
         'processors',
-        nodes.k80(),
-        other(nodes.k80(cpu_vendor='')),
+        sound.k80(),
+        other(sound.k80(cpu_vendor='')),
         [('info', 'processor', 'gpu1, gpu2')],
         [('info', 'processor', 'gpu2, gpu1')],
     ),
     (
         'too old to migrate live',
-        nodes.t4(kernel='5.15.0-1-generic'),
-        other(nodes.t4(kernel='5.15.0-1-generic')),
+        sound.t4(kernel='5.15.0-1-generic'),
+        other(sound.t4(kernel='5.15.0-1-generic')),
         [('info', 'live-migration', 'gpu1, gpu2')],
         [('info', 'live-migration', 'gpu2, gpu1')],
     ),
@@ -249,11 +249,11 @@ CASES = (
 
 
 ALIKE = (
-    nodes.k80(),
-    nodes.rtx6000(),
-    nodes.t4(),
-    nodes.a100(nodes.MIG, PARTED),
-    nodes.l40s(),
+    sound.k80(),
+    sound.rtx6000(),
+    sound.t4(),
+    sound.a100(sound.MIG, PARTED),
+    sound.l40s(),
 )
 
 
@@ -279,18 +279,18 @@ class TestCompare(unittest.TestCase):
     def test_more_at_the_other(self):
         """More cards, another kind besides: nothing is in the way."""
         more = other(
-            nodes.node(
-                *nodes.k80().gpus, nodes.gpu('0000:a0:00.0', '10de:20b5')
+            sound.node(
+                *sound.k80().gpus, sound.gpu('0000:a0:00.0', '10de:20b5')
             )
         )
         self.assertEqual(
             [('info', 'ids', '10de:20b5')],
-            brief(comparison.compare(nodes.k80(), more)),
+            brief(comparison.compare(sound.k80(), more)),
         )
 
     def test_said(self):
         (finding,) = comparison.compare(
-            nodes.k80(), other(nodes.k80(has_iommu=False))
+            sound.k80(), other(sound.k80(has_iommu=False))
         )
         self.assertEqual(
             'gpu2 uses no IOMMU: no server gets a card there; not so from '
@@ -298,7 +298,7 @@ class TestCompare(unittest.TestCase):
             finding.detail,
         )
         (finding,) = comparison.compare(
-            other(nodes.k80(has_iommu=False)), nodes.k80()
+            other(sound.k80(has_iommu=False)), sound.k80()
         )
         self.assertEqual(
             'only from gpu1 to gpu2: gpu2 uses no IOMMU: no server gets a '
@@ -307,12 +307,12 @@ class TestCompare(unittest.TestCase):
         )
 
     def test_names(self):
-        bad = nodes.k80(has_iommu=False)
+        bad = sound.k80(has_iommu=False)
         for one, two, names in (
-            (nodes.k80(), bad, ('a.json', 'b.json')),
-            (nodes.k80(hostname=None), bad, ('a.json', 'gpu1')),
-            (nodes.k80(), change(bad, hostname=None), ('gpu1', 'b.json')),
-            (nodes.k80(hostname='b.json'), bad, ('b.json', 'gpu1')),
+            (sound.k80(), bad, ('a.json', 'b.json')),
+            (sound.k80(hostname=None), bad, ('a.json', 'gpu1')),
+            (sound.k80(), change(bad, hostname=None), ('gpu1', 'b.json')),
+            (sound.k80(hostname='b.json'), bad, ('b.json', 'gpu1')),
         ):
             (finding,) = comparison.compare(one, two, ('a.json', 'b.json'))
             self.assertEqual(names[1], finding.subject)
@@ -327,7 +327,7 @@ class TestCompare(unittest.TestCase):
                 model.Gpu(model.Function('0000:05:00.0', '10de', '102d')),
             ),
         )
-        found = comparison.compare(nodes.k80(), bare)
+        found = comparison.compare(sound.k80(), bare)
         self.assertEqual([('info', 'unknown', 'gpu2')], brief(found))
         for word in ('IOMMU', 'drivers', 'SR-IOV', 'vGPU', 'NUMA'):
             self.assertIn(word, found[0].detail)
@@ -337,13 +337,13 @@ class TestCompare(unittest.TestCase):
                 ('info', 'ids', '10de:102d'),
                 ('info', 'unknown', 'gpu2'),
             ],
-            sorted(brief(comparison.compare(nodes.rtx6000(), bare))),
+            sorted(brief(comparison.compare(sound.rtx6000(), bare))),
         )
 
     def test_a_fact_less(self):
         """What one node does not tell is no difference."""
         for machine in ALIKE:
-            for poorer in nodes.poorer_than(machine):
+            for poorer in sound.poorer_than(machine):
                 for one, two in (
                     (machine, other(poorer)),
                     (other(poorer), machine),
@@ -359,24 +359,24 @@ class TestCompare(unittest.TestCase):
             hostname='gpu2',
             gpus=(
                 model.Gpu(
-                    nodes.function(
+                    sound.function(
                         '0000:3b:00.0', '10de:1eb8', driver='nvidia'
                     )
                 ),
             ),
         )
-        for one, two in ((nodes.t4(), bare), (bare, nodes.t4())):
+        for one, two in ((sound.t4(), bare), (bare, sound.t4())):
             self.assertEqual(
                 [('info', 'unknown', 'gpu2')],
                 brief(comparison.compare(one, two)),
             )
 
     def test_processors_own(self):
-        own = nodes.gpu('0000:00:02.0', '8086:3e9b', 'i915')
+        own = sound.gpu('0000:00:02.0', '8086:3e9b', 'i915')
         self.assertEqual(
             (),
             comparison.compare(
-                nodes.node(own, *nodes.k80().gpus), other(nodes.k80())
+                sound.node(own, *sound.k80().gpus), other(sound.k80())
             ),
         )
 

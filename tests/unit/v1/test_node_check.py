@@ -14,7 +14,7 @@ from unittest import mock
 
 from tests.unit import base
 from tests.unit.node import machines
-from tests.unit.node import nodes
+from tests.unit.node import sound
 from tests.unit.v1 import node_case
 
 
@@ -25,14 +25,14 @@ class TestCheckNode(node_case.TestCase):
         return result.json
 
     def test_clean(self):
-        path = self.write('a.json', nodes.k80())
+        path = self.write('a.json', sound.k80())
         self.assertEqual(
             [], self.check('--for', 'passthrough', '--from', path)
         )
         self.assertEqual([], self.check('--from', path))
 
     def test_error(self):
-        path = self.write('a.json', nodes.k80(has_iommu=False))
+        path = self.write('a.json', sound.k80(has_iommu=False))
         self.assertEqual(
             [
                 dict(
@@ -54,7 +54,7 @@ class TestCheckNode(node_case.TestCase):
         )
 
     def test_purposes(self):
-        path = self.write('a.json', nodes.l40s())
+        path = self.write('a.json', sound.l40s())
         self.assertEqual([], self.check('--for', 'vfio-vgpu', '--from', path))
         for purpose, check in (
             ('vgpu', 'vendor-vfio'),
@@ -83,9 +83,9 @@ class TestCheckNode(node_case.TestCase):
     def test_some(self):
         path = self.write(
             'a.json',
-            nodes.node(
-                nodes.gpu('0000:04:00.0', '10de:102d'),
-                nodes.gpu('0000:05:00.0', '10de:1eb8', 'nvidia'),
+            sound.node(
+                sound.gpu('0000:04:00.0', '10de:102d'),
+                sound.gpu('0000:05:00.0', '10de:1eb8', 'nvidia'),
             ),
         )
         passthrough = ('--for', 'passthrough', '--from', path)
@@ -105,9 +105,9 @@ class TestCheckNode(node_case.TestCase):
     def test_none_of_those(self):
         path = self.write(
             'a.json',
-            nodes.node(
-                nodes.gpu('0000:04:00.0', '10de:102d'),
-                nodes.gpu('0000:05:00.0', '10de:1eb8'),
+            sound.node(
+                sound.gpu('0000:04:00.0', '10de:102d'),
+                sound.gpu('0000:05:00.0', '10de:1eb8'),
             ),
         )
         for argv, words in (
@@ -125,7 +125,7 @@ class TestCheckNode(node_case.TestCase):
                 self.assertIn(words, line)
 
     def test_no_gpu(self):
-        path = self.write('a.json', nodes.node())
+        path = self.write('a.json', sound.node())
         self.assertIn(
             'no GPU', self.fails('gpu', 'node', 'check', '--from', path)
         )
@@ -142,7 +142,7 @@ class TestCheckNode(node_case.TestCase):
                 self.fails('gpu', 'node', 'check', *argv, status=2)
 
     def test_no_cloud_is_asked(self):
-        path = self.write('a.json', nodes.k80())
+        path = self.write('a.json', sound.k80())
         with mock.patch.object(base, 'AUTH_URL', ''):
             self.check('--from', path)
         self.assertEqual([], self.cloud.request_history)

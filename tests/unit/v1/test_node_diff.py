@@ -14,7 +14,7 @@
 from unittest import mock
 
 from tests.unit import base
-from tests.unit.node import nodes
+from tests.unit.node import sound
 from tests.unit.v1 import node_case
 
 
@@ -25,13 +25,13 @@ class TestDiffNode(node_case.TestCase):
         return result.json
 
     def test_alike(self):
-        one = self.write('a.json', nodes.k80())
-        two = self.write('b.json', nodes.k80(hostname='gpu2'))
+        one = self.write('a.json', sound.k80())
+        two = self.write('b.json', sound.k80(hostname='gpu2'))
         self.assertEqual([], self.diff(one, two))
 
     def test_one_way(self):
-        one = self.write('a.json', nodes.k80())
-        two = self.write('b.json', nodes.k80(hostname='gpu2', has_iommu=False))
+        one = self.write('a.json', sound.k80())
+        two = self.write('b.json', sound.k80(hostname='gpu2', has_iommu=False))
         (there,) = self.diff(one, two, status=1)
         self.assertEqual(node_case.COLUMNS, list(there))
         self.assertEqual('error', there['Severity'])
@@ -46,12 +46,12 @@ class TestDiffNode(node_case.TestCase):
         self.assertEqual([one, two], [f['Subject'] for f in found])
 
     def test_bad_files(self):
-        good = self.write('a.json', nodes.k80())
+        good = self.write('a.json', sound.k80())
         for bad, words in (
             (str(self.folder / 'none'), 'No such file'),
             (str(self.folder), 'directory'),
             (self.write('c.json', '{"gpus": 5}'), 'c.json'),
-            (self.write('d.json', nodes.node()), 'no GPU'),
+            (self.write('d.json', sound.node()), 'no GPU'),
             (self.write('e.txt', '\0'), 'lspci'),
         ):
             for argv in ((good, bad), (bad, good)):
@@ -66,7 +66,7 @@ class TestDiffNode(node_case.TestCase):
                 self.fails('gpu', 'node', 'diff', *argv, status=2)
 
     def test_no_cloud_is_asked(self):
-        one = self.write('a.json', nodes.k80())
+        one = self.write('a.json', sound.k80())
         with mock.patch.object(base, 'AUTH_URL', ''):
             self.diff(one, one)
         self.assertEqual([], self.cloud.request_history)

@@ -61,7 +61,7 @@ def vgpu_types(
 ) -> tuple[tuple[model.VgpuType, ...] | None, str | None]:
     """Return the vGPU types that a function can have, and which it has.
 
-    ``creatable_vgpu_types`` has a line of headings, then ``1155 : NVIDIA
+    ``creatable_vgpu_types`` has a line of headings, then ``1156 : NVIDIA
     L40S-48Q``.
     """
     text = folder.text('creatable_vgpu_types') if folder else None

@@ -301,7 +301,7 @@ def _a100_mig() -> Machine:
 
 
 _L40S_TYPES = tuple(
-    (1144 + number, f'NVIDIA L40S-{name}')
+    (1147 + number, f'NVIDIA L40S-{name}')
     for number, name in enumerate(
         ('1Q', '2Q', '3Q', '4Q', '6Q', '8Q', '12Q', '16Q', '24Q', '48Q')
     )

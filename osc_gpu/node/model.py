@@ -88,7 +88,7 @@ class MdevType:
 class VgpuType:
     """A vGPU type that a vendor's VFIO driver can give a VF.
 
-    :param id: its number in sysfs, 1155
+    :param id: its number in sysfs, 1156
     :param name: its name for people, NVIDIA L40S-48Q
     """
 

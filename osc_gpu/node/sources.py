@@ -14,7 +14,13 @@
 
 import pathlib
 
+from osc_gpu.i18n import _
+from osc_gpu.node import lspci
 from osc_gpu.node import model
+from osc_gpu.node import records
+
+#: Eight cards with all their VFs are some hundred KiB.
+MOST_BYTES = 16 << 20
 
 
 def read_file(path: pathlib.Path) -> model.Node:
@@ -23,4 +29,24 @@ def read_file(path: pathlib.Path) -> model.Node:
     :raises OSError: it cannot be read
     :raises ValueError: with a sentence that says what is wrong with it
     """
-    raise NotImplementedError
+    with open(path, 'rb') as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(
+            _("is larger than %d MiB: it is not of a node")
+            % (MOST_BYTES >> 20)
+        )
+    try:
+        text = content.decode('utf-8-sig')
+    except UnicodeDecodeError:
+        text = '\0'
+    if '\0' in text:
+        raise ValueError(
+            _(
+                'is neither text of lspci nor what "openstack gpu node show '
+                '-f json" prints'
+            )
+        )
+    if text.lstrip()[:1] in ('{', '['):
+        return records.load(text)
+    return lspci.parse(text)

@@ -13,12 +13,14 @@
 """Options of commands that are about compute nodes: where their facts are."""
 
 import argparse
+from collections.abc import Callable
 import pathlib
 from typing import TYPE_CHECKING
 
 from osc_lib import exceptions
 
 from osc_gpu.i18n import _
+from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
     from osc_gpu.node import model
@@ -31,13 +33,83 @@ def add_source_options(
 
     :param several: whether either can be repeated, for several nodes
     """
-    raise NotImplementedError
+    more = _(" (repeat option for several nodes)") if several else ''
+    group = parser if several else parser.add_mutually_exclusive_group()
+    group.add_argument(
+        '--root',
+        metavar='<folder>',
+        dest='roots',
+        action='append' if several else _One,
+        default=[],
+        type=options.not_empty,
+        help=_(
+            "Read the node whose root folder, or a copy of one with its /sys, "
+            "/proc and /etc, is here (default: /)"
+        )
+        + more,
+    )
+    group.add_argument(
+        '--from',
+        metavar='<file>',
+        dest='files',
+        action='append' if several else _One,
+        default=[],
+        type=options.not_empty,
+        help=_(
+            'Read a node from this file: what "openstack gpu node show -f '
+            'json" printed there, or lspci, best as "lspci -nnk -D"'
+        )
+        + more,
+    )
+
+
+class _One(argparse.Action):
+    """Keeps the last value, in a list as long as those of ``append``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Set the list."""
+        setattr(namespace, self.dest, [values])
 
 
 def read_nodes(parsed_args: argparse.Namespace) -> 'tuple[model.Node, ...]':
     """Read the nodes that the options name; without any, this machine.
 
-    :returns: at least one, each with a GPU at least; --root first
+    :returns: at least one, each with a GPU at least; those of --root first
     :raises osc_lib.exceptions.CommandError: one cannot be read
     """
-    raise NotImplementedError
+    from osc_gpu.node import facts
+    from osc_gpu.node import sources
+
+    roots, files = parsed_args.roots, parsed_args.files
+    if not roots and not files:
+        roots = ['/']
+    return (
+        *(_read('--root', path, facts.read) for path in roots),
+        *(_read('--from', path, sources.read_file) for path in files),
+    )
+
+
+def _read(
+    option: str, path: str, read: 'Callable[[pathlib.Path], model.Node]'
+) -> 'model.Node':
+    from osc_gpu.node import gpus
+
+    try:
+        node = read(pathlib.Path(path))
+    except OSError as exc:
+        why = exc.strerror or type(exc).__name__
+    except ValueError as exc:
+        why = str(exc)
+    else:
+        if node.gpus:
+            return node
+        why = _(
+            "has no GPU: none of its PCI devices is one of the classes %s"
+        ) % ', '.join(gpus.CLASSES)
+    raise exceptions.CommandError(f'{option} {path}: {why}')

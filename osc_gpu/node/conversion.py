@@ -108,6 +108,18 @@ def new_section(section: str) -> str:
     return section
 
 
+def at(option: conf_file.Option, why: object) -> ValueError:
+    """Return the error for an option, which names it and its line."""
+    return ValueError(
+        _("line %(line)d: %(option)s: %(why)s")
+        % {
+            'line': option.start + 1,
+            'option': shown((option.section, option.name)),
+            'why': why,
+        }
+    )
+
+
 def shown(place: Place) -> str:
     """Return an option as people write of it: [pci] alias."""
     return f'[{place[0]}] {place[1]}'
@@ -199,10 +211,7 @@ class _Rewriting:
             )
             notes = conversion_notes.of_value(place, option.value, seen)
         except ValueError as exc:
-            raise ValueError(
-                _("line %(line)d: %(option)s: %(why)s")
-                % {'line': option.start + 1, 'option': old, 'why': exc}
-            ) from exc
+            raise at(option, exc) from exc
         renamed = place[1] != option.name
         if not renamed and values.texts is None:
             notes = (*values.notes, *notes)

@@ -41,7 +41,32 @@ _ALIAS_KEYS = frozenset(
         'vendor_id',
     )
 )
-_TRUE = ('true', '1', 'yes', 'on')
+_NO_FILTER = (
+    _(
+        "%s has to be in it for the scheduler, or servers are sent to hosts "
+        "without a free card"
+    )
+    % old_filters.PCI
+)
+_FIRST = _(
+    "for PCI in Placement, set it to true first, for every nova-compute with "
+    "PCI devices; nova-compute does not start if it is set back"
+)
+_THEN = _(
+    "then, when all nova-computes have reported, set it to true for nova-api, "
+    "nova-scheduler and nova-conductor; no earlier, or no host is found for "
+    "servers with a card"
+)
+_NO_CARDS = _(
+    "of types without it only the first is used: list the cards that are to "
+    "have %s"
+)
+_NO_MDEVS = _(
+    "where the kernel has no mediated devices, as with Ubuntu 24.04 and RHEL "
+    "10, the vendor's VFIO driver divides cards: their VFs are passed "
+    "through, with managed no, by an alias of type-VF; gpu node show tells "
+    "which a node has, gpu node config show writes both"
+)
 
 _OF_NAME = {
     values.ALIAS: _(
@@ -106,103 +131,45 @@ def _of_alias(
 def _of_repeated(
     name: str, spec: conf_json.Spec, first: conf_json.Spec
 ) -> str:
-    if not ('device_type' in spec and 'device_type' in first):
-        return (
-            _(
-                "alias %s is there twice: Nova does not start unless both "
-                "have a device_type"
-            )
-            % name
-        )
-    return (
-        _(
+    if 'device_type' in spec and 'device_type' in first:
+        text = _(
             "alias %s is there twice: Nova takes either card, but does not "
             "start with pci_in_placement; there, one resource_class in "
             "several device specs does the same"
         )
-        % name
-    )
+    else:
+        text = _(
+            "alias %s is there twice: Nova does not start unless both have a "
+            "device_type"
+        )
+    return text % name
 
 
-def steps(options: Sequence[tuple[Place, str]]) -> list[tuple[Place, str]]:
-    """Return what has to be done besides, in this order.
+def steps(options: Sequence[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
+    """Yield what has to be done besides, in this order.
 
     :param options: section, name and value of all there are
     """
     last = dict(options)
-    found = []
     if values.ALIAS in last or values.SPEC in last:
-        found += _filter(last) + _placement(last)
+        if old_filters.PCI not in values.split(last.get(values.ENABLED, '')):
+            yield values.ENABLED, _NO_FILTER
+        reports = is_true(last.get(REPORT, ''))
+        if not reports:
+            yield REPORT, _FIRST
+        if not reports or not is_true(last.get(IN_PLACEMENT, '')):
+            yield IN_PLACEMENT, _THEN
     types = values.split(last.get(values.TYPES, ''))
     addressed = {place[0] for place in last if place[1] == 'device_addresses'}
-    without = [t for t in types if f'mdev_{t.lower()}' not in addressed]
+    # oslo.config heeds no case in names of sections.
+    addressed = {section.lower() for section in addressed}
+    without = [t for t in types if f'mdev_{t}'.lower() not in addressed]
     for name in without[1:]:
-        found.append(
-            (
-                (f'mdev_{name}', 'device_addresses'),
-                _(
-                    "of types without it only the first is used: list the cards "
-                    "that are to have %s"
-                )
-                % name,
-            )
-        )
+        yield (f'mdev_{name}', 'device_addresses'), _NO_CARDS % name
     if types:
-        found.append(
-            (
-                values.SPEC,
-                _(
-                    "where the kernel has no mediated devices, as with Ubuntu "
-                    "24.04 and RHEL 10, the vendor's VFIO driver divides cards: "
-                    "their VFs are passed through, with managed no, by an alias "
-                    "of type-VF; gpu node show tells which a node has, gpu node "
-                    "config show writes both"
-                ),
-            )
-        )
-    return found
+        yield values.SPEC, _NO_MDEVS
 
 
-def _filter(last: dict[Place, str]) -> list[tuple[Place, str]]:
-    enabled = values.split(last.get(values.ENABLED, ''))
-    if old_filters.PCI in enabled:
-        return []
-    return [
-        (
-            values.ENABLED,
-            _(
-                "%s has to be in it for the scheduler, or servers are sent "
-                "to hosts without a free card"
-            )
-            % old_filters.PCI,
-        )
-    ]
-
-
-def _placement(last: dict[Place, str]) -> list[tuple[Place, str]]:
-    found = []
-    reports = last.get(REPORT, '').lower() in _TRUE
-    uses = last.get(IN_PLACEMENT, '').lower() in _TRUE
-    if not reports:
-        found.append(
-            (
-                REPORT,
-                _(
-                    "for PCI in Placement, set it to true first, for every "
-                    "nova-compute with PCI devices; nova-compute does not start "
-                    "if it is set back"
-                ),
-            )
-        )
-    if not uses or not reports:
-        found.append(
-            (
-                IN_PLACEMENT,
-                _(
-                    "then, when all nova-computes have reported, set it to true "
-                    "for nova-api, nova-scheduler and nova-conductor; no earlier, "
-                    "or no host is found for servers with a card"
-                ),
-            )
-        )
-    return found
+def is_true(value: str) -> bool:
+    """Tell whether a value of a switch is on."""
+    return value.lower() in ('true', '1', 'yes', 'on')

@@ -101,6 +101,7 @@ class _Entry:
     #: what lspci calls it, where it gives no ids
     called: str = ''
     subsystem: str | None = None
+    is_bound: bool = False
     driver: str | None = None
     modules: tuple[str, ...] | None = None
     numa_node: int | None = None
@@ -114,7 +115,7 @@ class _Entry:
         subsystem = self.subsystem or ''
         # lspci names the driver first: there is none if it is not named.
         driver = self.driver
-        if driver is None and self.modules is not None:
+        if self.modules is not None and not self.is_bound:
             driver = ''
         return model.Function(
             self.address,
@@ -210,7 +211,7 @@ def _head(address: str, what: str) -> _Entry | None:
 def _add(entry: _Entry, line: str) -> None:
     """Take what a line says below that of its function."""
     if found := _DRIVER.match(line):
-        entry.driver = grammar.word(found[1])
+        entry.is_bound, entry.driver = True, grammar.word(found[1])
     elif found := _MODULES.match(line):
         entry.modules = _modules(found[1].split(','))
     elif found := _SUBSYSTEM.match(line):
@@ -273,6 +274,7 @@ def _record(record: Mapping[str, list[str]]) -> Iterator[_Entry]:
     prog_if = one('ProgIf').lower()
     if grammar.HEX2.fullmatch(prog_if):
         entry.interface = prog_if
+    entry.is_bound = 'Driver' in record
     entry.driver = grammar.word(one('Driver'))
     if 'Module' in record:
         entry.modules = _modules(record['Module'])

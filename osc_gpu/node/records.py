@@ -65,6 +65,11 @@ def dump(node: model.Node) -> dict[str, Any]:
     return record
 
 
+def as_text(node: model.Node, indent: int | None = 2) -> str:
+    """Return the text of a file that ``load`` reads."""
+    return json.dumps(dump(node), indent=indent) + '\n'
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {

@@ -75,8 +75,8 @@ def devices(root: roots.Root) -> dict[str, Device]:
             if device is None and name in (folder.names() or ()):
                 raise ValueError(
                     _(
-                        "does not tell what %s is: of a machine's files, "
-                        "copy /sys/devices too, or with cp -rL"
+                        "does not tell what %s is: a copy of a machine's /sys "
+                        "needs /sys/devices, too"
                     )
                     % f'{DEVICES}/{name}'
                 )
@@ -96,7 +96,7 @@ def has_iommu(root: roots.Root, found: Iterable[Device]) -> bool | None:
 def _groups(root: roots.Root) -> dict[str, str]:
     """Return IOMMU groups by address, where links are not links any more.
 
-    A copy that has files in the place of links tells a device's group only
+    A copy that has folders in the place of links tells a device's group only
     from the other side.
     """
     folder = root.at(GROUPS)

@@ -173,7 +173,7 @@ def device_specs(
         if not _has_all(offer, function.ids):
             spec['address'] = function.address
         if releases.is_in_placement(asked.release):
-            spec['resource_class'] = _device_class(function.ids)
+            spec['resource_class'] = device_class(function.ids)
         found.append(spec)
     for vgpu in offer.vgpus:
         if not vgpu.type.is_mdev and vgpu.function is not None:
@@ -212,7 +212,7 @@ def alias_specs(asked: wanted.Wanted) -> list[dict[str, str]]:
             spec['resource_class'] = (
                 alias.vgpu.resource_class
                 if alias.vgpu
-                else _device_class(alias.ids)
+                else device_class(alias.ids)
             )
         found.append(spec)
     return found
@@ -366,7 +366,7 @@ def _split(ids: str) -> tuple[str, str]:
     return vendor_id, product_id
 
 
-def _device_class(ids: str) -> str:
+def device_class(ids: str) -> str:
     """Return the class that Nova itself gives such a device."""
     return 'CUSTOM_PCI_' + ids.upper().replace(':', '_')
 

@@ -62,8 +62,7 @@ def modprobe(plan: host_plan.Plan) -> Mapping[str, str]:
         _MODPROBE: host_plan.text(
             [
                 *host_plan.comments(
-                    'Then build the initramfs anew: update-initramfs -u -k all, '
-                    'or',
+                    'Then run update-initramfs -u -k all, or',
                     'dracut --force --regenerate-all; and reboot.',
                 ),
                 *lines,

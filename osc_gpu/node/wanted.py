@@ -21,6 +21,7 @@ from typing import NamedTuple
 from osc_gpu.data import pci_names
 from osc_gpu.i18n import _
 from osc_gpu.node import host_division
+from osc_gpu.node import host_values
 from osc_gpu.node import model
 from osc_gpu.node import releases
 from osc_gpu.node import wanted_vgpus
@@ -69,6 +70,11 @@ class Offer:
     node: model.Node
     passed: tuple[model.Function, ...] = ()
     vgpus: tuple[wanted_vgpus.Vgpu, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has nothing of what is asked for."""
+        return not self.passed and not self.vgpus
 
     @property
     def gpus(self) -> tuple[model.Gpu, ...]:
@@ -173,6 +179,8 @@ def match(
         raise ValueError(
             _("say what the nodes are to offer: give --alias or --vgpu-type")
         )
+    for node in nodes:
+        host_values.check_node(node)
     names = [option.name for option in alias_options]
     for name in names:
         if names.count(name) > 1:
@@ -267,7 +275,7 @@ def _ids_by_name(name: str, gpus: Sequence[model.Gpu]) -> str:
     ids = sorted({gpu.function.ids for gpu in gpus})
     word = re.compile(rf'(?<![^\W_]){re.escape(name)}(?![^\W_])', re.I)
     found = [i for i in ids if word.search(model_name(i))]
-    if not found and len(ids) == 1 and not pci_names.vendors_called(name):
+    if not found and len(ids) == 1 and not _is_other(name):
         found = ids
     if len(found) == 1:
         return found[0]
@@ -287,6 +295,16 @@ def _ids_by_name(name: str, gpus: Sequence[model.Gpu]) -> str:
         )
         % texts
     )
+
+
+def _is_other(name: str) -> bool:
+    """Tell whether an alias has the name of a model.
+
+    People call aliases a1 and a2, which is a model too, without meaning it;
+    and gpu, which is in the names of some.
+    """
+    is_like_one = len(name) > 2 and any(char.isdigit() for char in name)
+    return is_like_one and bool(pci_names.vendors_called(name))
 
 
 def model_name(ids: str) -> str:

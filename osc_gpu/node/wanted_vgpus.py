@@ -88,6 +88,9 @@ class Vgpu:
     function: model.Function | None
 
 
+_Catalogue = dict[str, list[VgpuType]]
+
+
 def parse(text: str) -> VgpuOption:
     """Read ``<type>[=<address>[,<address>...]]``.
 
@@ -122,10 +125,14 @@ def match(
         for, or the release cannot
     """
     _check_options(options, release)
-    found = [_of_node(node, options) for node in nodes]
+    types = _catalogue(nodes)
+    found = [_of_node(node, options, types) for node in nodes]
     everything = [vgpu for vgpus in found for vgpu in vgpus]
+    for vgpu in everything:
+        if not _ID.fullmatch(vgpu.type.id) and not vgpu.type.id.isdecimal():
+            raise ValueError(_("%r is no vGPU type") % vgpu.type.id[:80])
     for option in options:
-        _check_found(option, everything, nodes)
+        _check_found(option, everything, nodes, types)
     for vgpus in found:
         _check_cards(vgpus)
     if any(not vgpu.type.is_mdev for vgpu in everything):
@@ -165,6 +172,8 @@ def _check_options(
     _need(releases.VGPUS, release, _("vGPUs"))
     if len(options) > 1:
         _need(releases.SEVERAL_TYPES, release, _("two vGPU types on a node"))
+    if any(option.addresses for option in options):
+        _need(releases.SEVERAL_TYPES, release, _("addresses of a vGPU type"))
     if sum(not option.addresses for option in options) > 1:
         raise ValueError(
             _(
@@ -181,7 +190,7 @@ def _check_options(
 
 
 def _of_node(
-    node: model.Node, options: Sequence[VgpuOption]
+    node: model.Node, options: Sequence[VgpuOption], types: _Catalogue
 ) -> tuple[Vgpu, ...]:
     """Return the vGPUs of a node, by card and VF."""
     named = {a for option in options for a in option.addresses}
@@ -190,9 +199,10 @@ def _of_node(
         here = {gpu.address, *(vf.function.address for vf in gpu.vfs or ())}
         for option in options:
             if option.addresses:
-                found += _of_card(gpu, option, here & {*option.addresses})
-            elif not here & named and _find_type(gpu, option.type):
-                found += _of_card(gpu, option, {gpu.address})
+                asked = here & {*option.addresses}
+                found += _of_card(gpu, option, asked, types)
+            elif not here & named and _find_type(gpu, option.type, types):
+                found += _of_card(gpu, option, {gpu.address}, types)
     return tuple(
         sorted(
             found,
@@ -202,7 +212,10 @@ def _of_node(
 
 
 def _of_card(
-    gpu: model.Gpu, option: VgpuOption, addresses: set[str]
+    gpu: model.Gpu,
+    option: VgpuOption,
+    addresses: set[str],
+    types: _Catalogue,
 ) -> Iterator[Vgpu]:
     """Yield the vGPUs of a type on a card, or on some of its VFs.
 
@@ -210,9 +223,9 @@ def _of_card(
     """
     if not addresses:
         return
-    found = _find_type(gpu, option.type)
+    found = _find_type(gpu, option.type, types)
     if found is None:
-        raise ValueError(_missing(gpu, option.type))
+        raise ValueError(_missing(gpu, option.type, types))
     if gpu.address not in addresses:
         for index, vf in enumerate(gpu.vfs or ()):
             if vf.function.address in addresses:
@@ -238,34 +251,67 @@ def _room(gpu: model.Gpu, found: VgpuType) -> int:
     return 0
 
 
-def _find_type(gpu: model.Gpu, text: str) -> VgpuType | None:
+def _find_type(
+    gpu: model.Gpu, text: str, types: _Catalogue
+) -> VgpuType | None:
     """Return a type of a card by its id or name; None if it has it not.
 
     Where facts cannot tell, a well-formed id of a mediated device is taken
     for one.
     """
-    known = list(dict.fromkeys(_types(gpu)))
+    known = types.get(gpu.function.ids, [])
     for found in known:
         if text == found.id or _same(text, found.name):
             return found
     if known or not _ID.fullmatch(text) or vgpu_types.parse(text):
         return None
-    sources = [gpu.vgpus, *(vf.vgpus for vf in gpu.vfs or ())]
-    is_told = any(source is not None for source in sources)
+    is_told = any(source is not None for source in _sources(gpu))
     if is_told and vgpu_types.of_card(gpu.function.product_id) is None:
         return None
     return VgpuType(text, '', True)
 
 
+def _sources(gpu: model.Gpu) -> list[model.Vgpus | None]:
+    return [gpu.vgpus, *(vf.vgpus for vf in gpu.vfs or ())]
+
+
+def _catalogue(nodes: Iterable[model.Node]) -> _Catalogue:
+    """Return the types by model, as cards of all nodes tell them.
+
+    A card that is divided already does not tell all of its own.
+    """
+    found: _Catalogue = {}
+    for gpu in (gpu for node in nodes for gpu in node.gpus):
+        known = found.setdefault(gpu.function.ids, [])
+        known += [t for t in dict.fromkeys(_types(gpu)) if t not in known]
+    for node in nodes:
+        for gpu in node.gpus:
+            known = found[gpu.function.ids]
+            for source in _sources(gpu):
+                number = source.vendor_type if source else None
+                if number in (None, '0') or any(number == t.id for t in known):
+                    continue
+                known.append(VgpuType(str(number), '', False))
+    return found
+
+
 def _types(gpu: model.Gpu) -> Iterator[VgpuType]:
     """Yield the types that a card or its VFs tell of."""
-    for source in (gpu.vgpus, *(vf.vgpus for vf in gpu.vfs or ())):
+    for source in _sources(gpu):
         if source is None:
             continue
         for mdev_type in source.mdev_types:
-            yield VgpuType(mdev_type.id, mdev_type.name or '', True)
+            yield VgpuType(mdev_type.id, _sound(mdev_type.name), True)
         for vendor_type in source.vendor_types or ():
-            yield VgpuType(vendor_type.id, vendor_type.name, False)
+            yield VgpuType(vendor_type.id, _sound(vendor_type.name), False)
+
+
+def _sound(name: str | None) -> str:
+    """Return a name if files may have it, and '' otherwise.
+
+    Templates of Ansible are among them.
+    """
+    return name if name and _TYPE.fullmatch(name) else ''
 
 
 def _same(text: str, name: str) -> bool:
@@ -273,8 +319,8 @@ def _same(text: str, name: str) -> bool:
     return text.lower() in (name.lower(), bare.lower())
 
 
-def _missing(gpu: model.Gpu, text: str) -> str:
-    known = list(dict.fromkeys(_types(gpu)))
+def _missing(gpu: model.Gpu, text: str, types: _Catalogue) -> str:
+    known = types.get(gpu.function.ids, [])
     if known:
         right = ', '.join(
             f'{found.id} ({found.name})' if found.name else found.id
@@ -304,7 +350,10 @@ def _missing(gpu: model.Gpu, text: str) -> str:
 
 
 def _check_found(
-    option: VgpuOption, found: Iterable[Vgpu], nodes: Sequence[model.Node]
+    option: VgpuOption,
+    found: Iterable[Vgpu],
+    nodes: Sequence[model.Node],
+    types: _Catalogue,
 ) -> None:
     """Refuse an option that asks for what no node has."""
     there: set[str] = set()
@@ -324,7 +373,7 @@ def _check_found(
         raise ValueError(
             '; '.join(
                 dict.fromkeys(
-                    _missing(gpu, option.type)
+                    _missing(gpu, option.type, types)
                     for node in nodes
                     for gpu in node.gpus[:1]
                 )

@@ -30,7 +30,7 @@ await() {
 }
 
 mig_mode() {
-    nvidia-smi --id="$address" --query-gpu=mig.mode.current \
+    nvidia-smi -i "$address" --query-gpu=mig.mode.current \
         --format=csv,noheader
 }
 
@@ -45,7 +45,7 @@ fi
 case $step in
 mig)
     [ "$(mig_mode)" != Enabled ] || exit 0
-    nvidia-smi --id="$address" --multi-instance-gpu=1
+    nvidia-smi -i "$address" -mig 1
     [ "$(mig_mode)" = Enabled ] ||
         fail "$address has MIG only after a reset: see nvidia-smi --gpu-reset"
     ;;
@@ -57,9 +57,9 @@ vfs)
     ;;
 parts)
     # Without parts it fails.
-    parts=$(nvidia-smi mig --id "$address" --list-gpu-instances) || parts=
+    parts=$(nvidia-smi mig -i "$address" -lgi) || parts=
     [[ $parts != *MIG\ [0-9]* ]] || exit 0
-    nvidia-smi mig --id "$address" --create-gpu-instance "$3"
+    nvidia-smi mig -i "$address" -cgi "$3"
     ;;
 mdev)
     [ ! -e "$SYS/bus/mdev/devices/$5" ] || exit 0

@@ -140,6 +140,7 @@ def _check_kind(
     parted = list(comparison_vgpus.check_mig(way, ids, gpus, others))
     yield from parted
     if all(uses.tells_vgpus(gpu) for gpu in others):
+        yield from comparison_vgpus.check_vfs(way, ids, gpus, others)
         if uses.VGPU in modes:
             yield from comparison_vgpus.check_mdev(way, ids, gpus, others)
             if not parted:

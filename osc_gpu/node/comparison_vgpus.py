@@ -90,6 +90,17 @@ def _used(gpus: Gpus) -> set[str]:
     }
 
 
+def check_vfs(
+    way: ways.Way, ids: str, gpus: Gpus, others: Gpus
+) -> ways.Problems:
+    """Compare how many VFs there are to make vGPUs on."""
+    here, there = (
+        sum(len(gpu.vfs or ()) for gpu in kind) for kind in (gpus, others)
+    )
+    if there < here:
+        yield ways.fewer(way, ids, _("VFs"), here, there)
+
+
 def check_room(
     way: ways.Way, ids: str, gpus: Gpus, others: Gpus
 ) -> ways.Problems:

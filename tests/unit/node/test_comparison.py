@@ -188,6 +188,20 @@ CASES = (
         [('info', 'count', '10de:26b9')],
     ),
     (
+        'fewer VFs than before',
+        sound.a100(),
+        with_gpu(sound.a100(), vfs=sound.a100().gpus[0].vfs[:8]),
+        [('warning', 'count', '10de:20b5')],
+        [('info', 'count', '10de:20b5')],
+    ),
+    (
+        'no VFs at all',
+        sound.l40s(),
+        other(with_gpu(sound.l40s(), vfs=())),
+        [('error', 'mode', '10de:26b9')],
+        [('info', 'mode', '10de:26b9')],
+    ),
+    (
         'MIG',
         sound.a100(sound.MIG, PARTED),
         other(sound.a100(sound.MIG, model.Mig(False, ()))),

@@ -107,7 +107,7 @@ found. No cloud is asked for anything.""")
         )
         parser.add_argument(
             '--alias',
-            metavar='<name>[=<vendor:product>]',
+            metavar='<name>[=<vendor>:<product>]',
             dest='aliases',
             action='append',
             default=[],

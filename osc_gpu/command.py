@@ -27,6 +27,7 @@ from osc_lib.command import command
 from osc_lib import exceptions
 
 from osc_gpu.cloud import errors
+from osc_gpu import veil
 
 
 #: Warnings of keystoneauth that an error always follows which says the same.
@@ -76,7 +77,8 @@ class CloudMixin:
         # loaded, which takes it a quarter of a second.
         atexit.register(gc.freeze)
         try:
-            status: int = super().run(parsed_args)  # type: ignore[misc]
+            with veil.over_logs():
+                status: int = super().run(parsed_args)  # type: ignore[misc]
         except errors.REFUSALS as exc:
             raise exceptions.CommandError(
                 errors.explain(exc, self.connection)

@@ -68,6 +68,14 @@ def text(tool: str, order: orders.Order) -> str:
     if system is None:
         raise ValueError(_("name the system of the image with --guest-os"))
     _refuse_secrets(order)
+    if order.driver == orders.VGPU and not order.url:
+        raise ValueError(
+            _(
+                "--driver %s needs --driver-url: NVIDIA gives its vGPU "
+                "drivers to licensees only, in no public repository"
+            )
+            % order.driver
+        )
     is_grown = tool == VIRT_CUSTOMIZE
     make = _virt_options if is_grown else _dib_options
     name = f'{system}-gpu'
@@ -160,7 +168,7 @@ def _launch(order: orders.Order) -> str:
         return '--driver <driver>'
     more = ''
     if order.driver == orders.VGPU:
-        more = ' \\\n#         --driver-url <url> --license-token <file>'
+        more = ' --license-token <file>'
     return f'--driver {order.driver}{more}'
 
 

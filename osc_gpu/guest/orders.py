@@ -60,6 +60,13 @@ class Order:
     report_url: str = dataclasses.field(default='', repr=False)
 
     @property
+    def installs(self) -> bool:
+        """Whether a driver has to be brought into the guest."""
+        if self.driver == VGPU:
+            return bool(self.url)
+        return self.driver != NONE
+
+    @property
     def vendor_id(self) -> str:
         """PCI vendor of the cards that the driver is for; '' is any."""
         if self.driver == NONE:
@@ -130,7 +137,7 @@ def complete(
     """
     # What can be refused without asking is refused first.
     _require_sound(order)
-    if order.driver != NONE and order.system is None:
+    if order.installs and order.system is None:
         order = dataclasses.replace(order, system=read_system())
         _require_sound(order)
         if order.system is None:
@@ -161,10 +168,12 @@ def _of_driver(order: Order) -> tuple[tuple[bool, str], ...]:
             ),
         ),
         (
-            order.driver == VGPU and not order.url,
+            order.driver == VGPU
+            and not order.url
+            and bool(order.version or order.cuda),
             _(
-                "--driver %s needs --driver-url: NVIDIA gives its vGPU "
-                "drivers to licensees only, in no public repository"
+                "--driver %s without --driver-url is the driver in the "
+                "image: omit --driver-version and --cuda"
             )
             % VGPU,
         ),

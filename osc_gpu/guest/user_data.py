@@ -196,6 +196,19 @@ def _part(part: Part) -> bytes:
     return found.as_bytes()
 
 
+def fit(content: bytes) -> bytes:
+    """Return user data that nobody may change, if Nova takes them.
+
+    :raises ValueError: it is more than that; with both sizes, in bytes
+    """
+    if len(content) > MOST:
+        raise ValueError(
+            _("it has %(size)d bytes, and Nova takes at most %(most)d")
+            % {'size': len(content), 'most': MOST}
+        )
+    return content
+
+
 def pack(content: bytes) -> bytes:
     """Return user data as Nova takes it: as it is, or else compressed.
 
@@ -211,8 +224,8 @@ def pack(content: bytes) -> bytes:
     if len(packed) > MOST:
         raise ValueError(
             _(
-                "the user data has %(size)d bytes, compressed %(packed)d, and "
-                "Nova takes at most %(most)d"
+                "with what is added it has %(size)d bytes, compressed "
+                "%(packed)d, and Nova takes at most %(most)d"
             )
             % {'size': len(content), 'packed': len(packed), 'most': MOST}
         )

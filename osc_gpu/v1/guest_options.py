@@ -16,7 +16,6 @@ import argparse
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import logging
 import tempfile
 from typing import BinaryIO
 from typing import TYPE_CHECKING
@@ -50,8 +49,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=_(
             "Install a driver at first boot, and report at each boot what the "
             "guest sees: nvidia, nvidia-open (open kernel modules, from "
-            "Turing on), nvidia-vgpu (with --driver-url), amdgpu; none "
-            "installs nothing and reports"
+            "Turing on), nvidia-vgpu (by --driver-url, else the image's), "
+            "amdgpu; none installs nothing and reports"
         ),
     )
     group.add_argument(
@@ -255,21 +254,41 @@ def _read_token(path: str | None) -> str:
     )
 
 
-def compose(order: 'orders.Order', path: str | None) -> bytes:
-    """Return user data for an order and for what is in the user's own file.
+def read_user_data(path: str | None) -> bytes:
+    """Return the user's own user data; it may be a pipe, so it is read once.
 
-    :raises osc_lib.exceptions.CommandError: the file cannot be read, or
-        cloud-init could not do what is in it
+    :raises osc_lib.exceptions.CommandError: the file cannot be read
+    """
+    if not path:
+        return b''
+    return _of_file('--user-data', path, lambda file: file.read())
+
+
+def pack(order: 'orders.Order | None', users: bytes) -> bytes:
+    """Return user data as Nova takes them, with what a guest has to do.
+
+    :raises osc_lib.exceptions.CommandError: they are too large, or cloud-init
+        could not do what is in them
     """
     from osc_gpu.guest import user_data
 
-    if not path:
-        return user_data.compose(order)
-    return _of_file(
-        '--user-data',
-        path,
-        lambda file: user_data.compose(order, file.read()),
-    )
+    try:
+        if order is None:
+            return user_data.fit(users)
+        return user_data.pack(user_data.compose(order, users))
+    except ValueError as exc:
+        raise exceptions.CommandError(f'--user-data: {exc}') from exc
+
+
+def to_show(order: 'orders.Order', users: bytes) -> str:
+    """Return what ``pack`` does, for people: readable, without the token."""
+    import dataclasses
+
+    from osc_gpu.guest import user_data
+
+    if order.token:
+        order = dataclasses.replace(order, token=_("(the licence token)"))
+    return user_data.compose(order, users).decode(errors='replace')
 
 
 def _of_file(option: str, path: str, make: Callable[[BinaryIO], T]) -> T:
@@ -287,62 +306,10 @@ def _of_file(option: str, path: str, make: Callable[[BinaryIO], T]) -> T:
     raise exceptions.CommandError(f'{option} {path}: {why}')
 
 
-def to_show(order: 'orders.Order', path: str | None) -> str:
-    """Return what ``compose`` does, for people: without the token."""
-    import dataclasses
-
-    if order.token:
-        order = dataclasses.replace(order, token=_("(the licence token)"))
-    return compose(order, path).decode(errors='replace')
-
-
-def pack(content: bytes) -> bytes:
-    """Return user data as Nova takes it.
-
-    :raises osc_lib.exceptions.CommandError: it is too large
-    """
-    from osc_gpu.guest import user_data
-
-    try:
-        return user_data.pack(content)
-    except ValueError as exc:
-        raise exceptions.CommandError(str(exc)) from exc
-
-
-class _Veil(logging.Filter):
-    """Takes secrets out of whatever is logged, by whomever."""
-
-    def __init__(self, secrets: tuple[str, ...]) -> None:
-        super().__init__()
-        self._secrets = secrets
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, '***')
-                record.msg, record.args = text, ()
-        return True
-
-
 @contextlib.contextmanager
 def as_file(content: bytes) -> Iterator[str]:
-    """Give user data the name of a file that only this process can open.
-
-    As long as that lasts it is kept out of every log, in the form in which
-    it is sent.
-    """
-    import base64
-
-    veil = _Veil((base64.b64encode(content).decode(),))
-    handlers = logging.getLogger().handlers
-    for handler in handlers:
-        handler.addFilter(veil)
-    try:
-        with tempfile.TemporaryFile() as file:
-            file.write(content)
-            file.seek(0)
-            yield f'/dev/fd/{file.fileno()}'
-    finally:
-        for handler in handlers:
-            handler.removeFilter(veil)
+    """Give user data the name of a file that only this process can open."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield f'/dev/fd/{file.fileno()}'

@@ -31,8 +31,10 @@ from osc_gpu.v1 import guest_options
 from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 from osc_gpu.v1 import server as server_commands
+from osc_gpu.v1 import server_finish
 
 if TYPE_CHECKING:
+    from osc_gpu.cloud import floating_ips
     from osc_gpu.cloud import launch
     from osc_gpu.cloud import server_devices
     from osc_gpu.cloud import servers
@@ -131,15 +133,14 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
         guest = guest_options.read_order(
             self.connection, parsed_args, order.gpu_request
         )
+        users = guest_options.read_user_data(parsed_args.user_data)
+        content = guest_options.pack(guest, users)
+        address = floating_ip_options.plan(self.connection, parsed_args)
         if guest and parsed_args.print_user_data:
-            text = guest_options.to_show(guest, parsed_args.user_data)
-            return ('user_data',), (text,)
-        if not guest:
-            return self._make(parsed_args, order)
-        content = guest_options.compose(guest, parsed_args.user_data)
-        with guest_options.as_file(guest_options.pack(content)) as path:
-            parsed_args.user_data = path
-            return self._make(parsed_args, order)
+            return ('user_data',), (guest_options.to_show(guest, users),)
+        with guest_options.as_file(content) as path:
+            parsed_args.user_data = path if content else None
+            return self._make(parsed_args, order, address)
 
     def produce_output(
         self,
@@ -155,7 +156,10 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
         return status
 
     def _make(
-        self, parsed_args: argparse.Namespace, order: 'launch.Order'
+        self,
+        parsed_args: argparse.Namespace,
+        order: 'launch.Order',
+        address: 'floating_ips.Plan | None',
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Create, wait, bind and verify, as far as that is asked for."""
         began = time.monotonic()
@@ -164,23 +168,18 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
             if parsed_args.verify
             else DEFAULT_TIMEOUT
         )
-        address = floating_ip_options.plan(self.connection, parsed_args)
         created, found, devices = self._launch(parsed_args, order, timeout)
+        left = max(timeout - (time.monotonic() - began), 0)
+        finish = server_finish.Finish(self.connection, found)
+        finish.run(address, left if parsed_args.verify else None)
+        self.failure = finish.failure
         # Nova tells the password that it made up this once.
         more = {}
         if created.get('adminPass') and not parsed_args.password:
             more['admin_password'] = created['adminPass']
-        if address:
-            more['floating_ip'] = floating_ip_options.give(
-                self.connection, address, found[0]
-            )
-        report = None
-        if parsed_args.verify:
-            left = max(timeout - (time.monotonic() - began), 0)
-            reports = guest_reports.watch_all(self.connection, found, left)
-            self.failure = guest_reports.failure(reports)
-            report = reports[0][1]
-        shown = server_commands.values(found[0], devices, report)
+        if finish.floating_ip:
+            more['floating_ip'] = finish.floating_ip
+        shown = server_commands.values(found[0], devices, finish.report)
         return (*server_commands.FIELDS, *more), (*shown, *more.values())
 
     def _launch(

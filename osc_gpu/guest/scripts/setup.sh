@@ -157,6 +157,8 @@ new_instance() {
 # Images of `openstack gpu image recipe show` say what is in them.
 is_in_the_image() {
     local driver='' cuda=''
+    # It is in no repository.
+    [ "$DRIVER" != nvidia-vgpu ] || [ -n "$URL" ] || return 0
     read -r driver cuda 2> /dev/null < "$ROOT/etc/osc-gpu/image"
     [ "$driver" = "$DRIVER" ] && [ "${CUDA:-$cuda}" = "$cuda" ]
 }

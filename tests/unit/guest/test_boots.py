@@ -14,6 +14,7 @@
 
 import json
 
+from osc_gpu.guest import orders
 from osc_gpu.guest import reports
 from osc_gpu.sandbox import guest_systems
 from tests.unit.guest import machines
@@ -133,6 +134,23 @@ class TestGood(TestCase):
             'nvidia-smi lists 2 GPUs; no CUDA compiler is there to do more',
             result.report.workload_detail,
         )
+
+    def test_vgpu_driver_of_the_image(self):
+        order = orders.Order('nvidia-vgpu', token=machines.TOKEN)
+        for version, problems in (
+            ('550.144.03', []),
+            ('', ['module nvidia: .* not found', NO_DRIVER, 'licence']),
+        ):
+            guest = self.new(order, on_disk='rocky-9', image_driver=version)
+            if version:
+                # The driver's service for licences.
+                (guest.machine.folder / 'gridd').touch()
+            result = guest.boot()
+            self.assertEqual(len(problems), len(result.problems))
+            for words, problem in zip(problems, result.problems):
+                self.assertRegex(problem, words)
+            self.assertEqual(version, result.report.driver_version)
+            self.assertNotIn('dnf', '\n'.join(result.calls))
 
     def test_image_of_a_recipe(self):
         for note, is_installed in (

@@ -91,6 +91,11 @@ class TestComplete(unittest.TestCase):
         order = orders.Order(report_url='https://h', workload='smoke')
         self.assertEqual(order, self.complete(order))
 
+    def test_driver_of_the_image(self):
+        order = orders.Order('nvidia-vgpu', token='t')
+        self.assertFalse(order.installs)
+        self.assertEqual(order, orders.complete(order, self.fail))
+
     def test_unknown_system(self):
         self.refused('--guest-os, of ubuntu-22.04', 'amdgpu')
 
@@ -106,7 +111,8 @@ class TestComplete(unittest.TestCase):
             ('need a --driver', 'none', {'version': '570'}),
             ('need a --driver', 'none', {'cuda': '12.9'}),
             ('need a --driver', 'none', {'url': url}),
-            ('needs --driver-url', 'nvidia-vgpu', {'system': UBUNTU}),
+            ('driver in the image', 'nvidia-vgpu', {'cuda': '12.9'}),
+            ('driver in the image', 'nvidia-vgpu', {'version': '550'}),
             ('version of its own', 'nvidia-vgpu', {**vgpu, 'version': '570'}),
             ("for NVIDIA's", 'amdgpu', {'url': url}),
             ('need --driver nvidia-vgpu', 'nvidia', {'token': 't'}),

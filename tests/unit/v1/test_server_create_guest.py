@@ -16,7 +16,9 @@ import base64
 import email
 import json
 import logging
+import os
 import pathlib
+import signal
 import tempfile
 import time
 from unittest import mock
@@ -58,6 +60,16 @@ class TestCase(test_server_create.TestCase):
         path = self.folder / 'file'
         path.write_bytes(content)
         return str(path)
+
+    def failed_late(self, *argv):
+        """Create a server; return its fields, and what failed afterwards."""
+        self.shows(test_server.server())
+        result = self.openstack(*self.argv(*argv, '-f', 'json'))
+        self.assertEqual(1, result.status, result)
+        self.assertNotIn('Traceback', result.stderr)
+        (line,) = result.stderr.strip().splitlines()
+        self.assertEqual(ID, result.json['id'])
+        return result.json, line
 
     def sent(self):
         """Return the user data that Nova got."""
@@ -145,10 +157,22 @@ class TestRefused(TestCase):
             base64.b85encode(bytes([n % 251, n % 241, n % 239, n % 233]))
             for n in range(30000)
         )
-        self.refused(
-            f'Nova takes at most {user_data.MOST}',
-            *DRIVER, '--user-data', self.file(noise),
-        )  # fmt: skip
+        own = ('--user-data', self.file(noise))
+        for argv in (DRIVER, (*DRIVER, '--print-user-data'), ()):
+            self.refused(f'Nova takes at most {user_data.MOST}', *argv, *own)
+
+    def test_from_a_pipe(self):
+        for argv in ((), DRIVER):
+            reading, writing = os.pipe()
+            os.write(writing, b'#!/bin/sh\n: mine\n')
+            os.close(writing)
+            self.table(*self.argv(*argv, '--user-data', f'/dev/fd/{reading}'))
+            os.close(reading)
+            sent = base64.b64decode(self.posted()[-1]['server']['user_data'])
+            if argv:
+                sent = email.message_from_bytes(sent).get_payload(0)
+                sent = sent.get_payload(decode=True)
+            self.assertEqual(b'#!/bin/sh\n: mine\n', sent)
 
     def test_no_such_file(self):
         path = str(self.folder / 'none')
@@ -217,6 +241,20 @@ class TestLicense(TestCase):
         self.assertIn('(the licence token)', result.stdout)
         self.assertEqual(['GET /flavors/detail?is_public=None'], self.requests)
 
+    def test_what_nova_answers_is_never_logged(self):
+        secret = base64.b64encode(b'a secret' * 9).decode()
+        server = test_server.server()
+        self.cloud.get(
+            test_server.SERVER,
+            json={'server': server | {'OS-EXT-SRV-ATTR:user_data': secret}},
+            headers={'Content-Type': 'application/json'},
+        )
+        self.says('')
+        for verb in ('show', 'verify'):
+            said = self.openstack('--debug', 'gpu', 'server', verb, ID).stderr
+            self.assertIn('"OS-EXT-SRV-ATTR:user_data": "***"', said)
+            self.assertNotIn(secret, said)
+
 
 class TestFloatingIp(TestCase):
     def setUp(self):
@@ -271,6 +309,11 @@ class TestFloatingIp(TestCase):
         self.cloud.get(ADDRESSES, json={'floatingips': [used]})
         self.refused('by port p-9', '--floating-ip-address', '1.2.3.4')
         self.refused('omit --max 2', '--floating-ip', 'public', '--max', '2')
+        self.cloud.get(NETWORKS, json={'networks': [PUBLIC]})
+        self.refused(
+            "no external network 'lab'",
+            *DRIVER, '--floating-ip', 'lab', '--print-user-data',
+        )  # fmt: skip
 
     def test_refused_after(self):
         for status, body, words in (
@@ -279,17 +322,30 @@ class TestFloatingIp(TestCase):
             (503, {}, 'HTTP 503'),
         ):
             self.cloud.post(ADDRESSES, status_code=status, json=body)
-            self.shows(test_server.server())
-            text = self.fails(*self.argv('--floating-ip', 'public'))
-            self.assertIn(f'train ({ID}) is created and left', text)
-            self.assertIn(words, text)
-            self.assertEqual(1, len(text.strip().splitlines()))
+            shown, line = self.failed_late('--floating-ip', 'public')
+            self.assertIn(f'train ({ID}) is created and left', line)
+            self.assertIn(words, line)
+            self.assertNotIn('floating_ip', shown)
+
+    def test_refused_and_verified(self):
+        self.cloud.post(ADDRESSES, status_code=409, json={})
+        self.says(test_reports.line(TestVerify.good | {'pci': [{}]}))
+        self.cloud.post(
+            test_server_create.CREATE,
+            json={'server': {'id': ID, 'adminPass': 'once'}},
+        )
+        shown, line = self.failed_late('--floating-ip', 'public', '--verify')
+        self.assertEqual('once', shown['admin_password'])
+        self.assertRegex(
+            line, 'without a floating IP: .* not proven to work: train: its '
+        )
+        self.assertIn('of 2 GPUs', shown['report'])
 
     def test_ports(self):
         six = PORT | {'id': 'p-6', 'fixed_ips': [{'ip_address': '2001::1'}]}
         self.cloud.get(PORTS, json={'ports': [six]})
-        text = self.fails(*self.argv('--floating-ip', 'public'))
-        self.assertIn('no port with an IPv4 address', text)
+        _shown, line = self.failed_late('--floating-ip', 'public')
+        self.assertIn('no port with an IPv4 address', line)
         # The first has no router; the second one has.
         two = [PORT | {'id': 'p-0', 'created_at': 'a'},
                PORT | {'created_at': 'b'}, six]  # fmt: skip
@@ -359,5 +415,38 @@ class TestVerify(TestCase):
 
     def test_no_console_at_all(self):
         self.cloud.post(ACTION, status_code=403, json={})
-        text = self.fails(*self.argv('--verify'))
-        self.assertNotIn('Traceback', text)
+        _shown, line = self.failed_late('--verify')
+        self.assertIn(f'train ({ID}) created, but cannot be verified', line)
+
+    def test_deleted_meanwhile(self):
+        self.cloud.post(
+            ACTION,
+            [
+                {'json': {'output': ''}},
+                {'status_code': 404,
+                 'json': {'itemNotFound': {'message': 'No instance'}}},
+            ],
+        )  # fmt: skip
+        _shown, line = self.failed_late('--verify')
+        self.assertIn('cannot be verified: No instance', line)
+
+    def test_interrupted(self):
+        self.cloud.get(NETWORKS, json={'networks': [PUBLIC]})
+        self.cloud.get(PORTS, json={'ports': [PORT]})
+        made = {'floating_ip_address': '203.0.113.7'}
+        self.cloud.post(ADDRESSES, status_code=201, json={'floatingip': made})
+        self.says('')
+
+        def terminate(_seconds):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with mock.patch.object(consoles.time, 'sleep', side_effect=terminate):
+            shown, line = self.failed_late(
+                '--floating-ip', 'public', '--verify'
+            )
+        self.assertEqual(
+            f'Interrupted: train ({ID}) left as created. Look again with: '
+            f'openstack gpu server verify {ID}',
+            line,
+        )
+        self.assertEqual('203.0.113.7', shown['floating_ip'])

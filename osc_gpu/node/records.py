@@ -23,8 +23,8 @@ import functools
 import json
 import re
 import types
-from typing import Any
 import typing
+from typing import Any
 
 from osc_gpu.i18n import _
 from osc_gpu.node import grammar
@@ -223,4 +223,4 @@ def _wrong(where: str, wanted: str, value: Any) -> ValueError:
 
 
 #: What is not shown: it may be large.
-_KINDS = {list: _("a list"), dict: _("an object")}
+_KINDS: dict[type, str] = {list: _("a list"), dict: _("an object")}

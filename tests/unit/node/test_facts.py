@@ -213,6 +213,15 @@ class TestMachines(TestCase):
             [bar.is_assigned for bar in second.bars],
         )
 
+    def test_vfio_without_an_iommu(self):
+        root = self.build('p100')
+        groups = root / 'sys/kernel/iommu_groups'
+        (groups / '27/name').write_text('vfio-noiommu\n')
+        self.assertTrue(facts.read(root).has_iommu)
+        for group in groups.iterdir():
+            (group / 'name').write_text('vfio-noiommu\n')
+        self.assertFalse(facts.read(root).has_iommu)
+
     def test_there_and_back(self):
         for name in machines.MACHINES:
             with self.subTest(name):
@@ -317,18 +326,36 @@ class TestCopies(TestCase):
 
     def test_what_cannot_be_read(self):
         root = self.build('p100')
-        cmdline = root / 'proc/cmdline'
-        cmdline.unlink()
-        # Nobody writes to it.
-        os.mkfifo(cmdline)
+        for name in ('proc/cmdline', 'proc/modules'):
+            (root / name).unlink()
+            # Nobody writes to it.
+            os.mkfifo(root / name)
         (root / 'proc/cpuinfo').unlink()
         (root / 'proc/cpuinfo').mkdir()
         node = facts.read(root)
         self.assertIsNone(node.command_line)
+        self.assertIsNone(node.loaded)
         self.assertIsNone(node.cpu_vendor)
         # It may be forbidden on the command line.
         self.assertIsNone(node.blacklisted)
         self.assertIsNone(node.vfio_ids)
+
+    def test_folder_that_cannot_be_listed(self):
+        root = self.build('a100-mig')
+        real = os.listdir
+
+        def listdir(path):
+            if path.endswith(('0000:17:00.0', '0000:65:00.4')):
+                raise PermissionError(path)
+            return real(path)
+
+        with mock.patch('os.listdir', listdir):
+            first, second = facts.read(root).gpus
+        self.assertEqual(
+            (None, None, None), (first.total_vfs, first.vfs, first.vgpus)
+        )
+        self.assertEqual(16, len(second.vfs))
+        self.assertIsNone(second.vfs[0].vgpus)
 
     def test_root_that_is_none(self):
         for root in (self.folder / 'none', pathlib.Path('/dev/null')):

@@ -171,7 +171,7 @@ class TestShowNode(TestCase):
         self.assertEqual([], self.cloud.request_history)
 
     def test_this_machine(self):
-        with mock.patch.object(facts, 'read') as read:
+        with mock.patch.object(facts, 'read', autospec=True) as read:
             read.return_value = facts.model.Node()
             line = self.fails('gpu', 'node', 'show')
         read.assert_called_once_with(pathlib.Path('/'))

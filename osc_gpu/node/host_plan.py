@@ -78,13 +78,24 @@ class Plan:
 
         Whoever names ids replaces what was named before.
         """
-        known = {
+        foreign = (i for i in self.node.vfio_ids or () if i not in self._known)
+        if not self.ids and not self.is_stale:
+            return ()
+        return tuple(dict.fromkeys((*self.ids, *foreign)))
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether vfio-pci takes cards by ids now that it is not to take."""
+        now = self._known.intersection(self.node.vfio_ids or ())
+        return not now <= set(self.ids)
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(
             function.ids
             for gpu in self.node.gpus
             for function in (gpu.function, *gpu.companions)
-        }
-        foreign = (i for i in self.node.vfio_ids or () if i not in known)
-        return tuple(dict.fromkeys((*self.ids, *foreign))) if self.ids else ()
+        )
 
     @functools.cached_property
     def _kept(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ from osc_gpu.node import model
 
 _RIGHT = 'lspci -nnk -D'
 #: No line of lspci is longer.
-_LONGEST_LINE = 4096
+_LONGEST_LINE = 1024
 
 #: 0000:04:00.0 3D controller [0302]: NVIDIA Corporation ... [10de:102d]
 _HEAD = re.compile(
@@ -55,7 +55,7 @@ _NAMED = re.compile(
     r'(?P<name>[^:\[]+?)(?: \[(?P<class_id>[0-9a-f]{4})\])?: (?P<rest>\S.*)',
     re.I,
 )
-_PROG_IF = re.compile(r' \(prog-if ([0-9a-f]{2})\b[^)]*\)?\s*$', re.I)
+_PROG_IF = re.compile(r'([0-9a-f]{2})(?: \[[^]]*\])?\)?\s*$', re.I)
 _REVISION = re.compile(r' \(rev [0-9a-f]{2}\)\s*$', re.I)
 _LAST_IDS = re.compile(r' \[([0-9a-f]{4}:[0-9a-f]{4})\]$', re.I)
 _LAST_ID = re.compile(r'(?:^|.* \[)([0-9a-f]{4})\]?$', re.I)
@@ -101,6 +101,7 @@ class _Entry:
     #: what lspci calls it, where it gives no ids
     called: str = ''
     subsystem: str | None = None
+    is_bound: bool = False
     driver: str | None = None
     modules: tuple[str, ...] | None = None
     numa_node: int | None = None
@@ -114,7 +115,7 @@ class _Entry:
         subsystem = self.subsystem or ''
         # lspci names the driver first: there is none if it is not named.
         driver = self.driver
-        if driver is None and self.modules is not None:
+        if self.modules is not None and not self.is_bound:
             driver = ''
         return model.Function(
             self.address,
@@ -186,10 +187,10 @@ def _head(address: str, what: str) -> _Entry | None:
     if address.count(':') == 1:
         address = f'0000:{address}'
     entry = _Entry(address)
-    prog_if = _PROG_IF.search(what)
-    if prog_if:
+    before, _between, after = what.rpartition(' (prog-if ')
+    if prog_if := _PROG_IF.match(after) if before else None:
         entry.interface = prog_if[1].lower()
-        what = what[: prog_if.start()]
+        what = before
     numeric = _NUMERIC.match(what)
     if numeric:
         entry.class_id = numeric['class_id'].lower()
@@ -210,7 +211,7 @@ def _head(address: str, what: str) -> _Entry | None:
 def _add(entry: _Entry, line: str) -> None:
     """Take what a line says below that of its function."""
     if found := _DRIVER.match(line):
-        entry.driver = grammar.word(found[1])
+        entry.is_bound, entry.driver = True, grammar.word(found[1])
     elif found := _MODULES.match(line):
         entry.modules = _modules(found[1].split(','))
     elif found := _SUBSYSTEM.match(line):
@@ -241,12 +242,12 @@ def _tagged(lines: Iterable[str]) -> Iterator[_Entry]:
     """Yield the records of ``lspci -vmm``: a tag, a tab and a value a line."""
     record: dict[str, list[str]] = {}
     for line in (*lines, ''):
-        found = re.fullmatch(r'\s*([A-Za-z]+):\t\s*(\S.*?)\s*', line)
+        found = re.fullmatch(r'\s*([A-Za-z]+):\t(.*)', line)
         if found and found[1] == 'Slot' and record:
             yield from _record(record)
             record = {}
         if found:
-            record.setdefault(found[1], []).append(found[2])
+            record.setdefault(found[1], []).append(found[2].strip())
         elif not line.strip():
             yield from _record(record)
             record = {}
@@ -273,6 +274,7 @@ def _record(record: Mapping[str, list[str]]) -> Iterator[_Entry]:
     prog_if = one('ProgIf').lower()
     if grammar.HEX2.fullmatch(prog_if):
         entry.interface = prog_if
+    entry.is_bound = 'Driver' in record
     entry.driver = grammar.word(one('Driver'))
     if 'Module' in record:
         entry.modules = _modules(record['Module'])

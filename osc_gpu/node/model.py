@@ -57,8 +57,9 @@ class Function:
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A memory region of a function.
+    """A memory region of a function, or of all its VFs together.
 
+    :param index: 0 to 5 of itself, 7 to 12 of its VFs
     :param size: bytes
     :param is_assigned: whether the firmware or the kernel found room for it
     """

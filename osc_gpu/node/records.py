@@ -23,8 +23,8 @@ import functools
 import json
 import re
 import types
-from typing import Any
 import typing
+from typing import Any
 
 from osc_gpu.i18n import _
 from osc_gpu.node import grammar
@@ -63,6 +63,11 @@ def dump(node: model.Node) -> dict[str, Any]:
     """Return a node as JSON has it."""
     record: dict[str, Any] = _plain(node)
     return record
+
+
+def as_text(node: model.Node, indent: int | None = 2) -> str:
+    """Return the text of a file that ``load`` reads."""
+    return json.dumps(dump(node), indent=indent) + '\n'
 
 
 def _plain(value: Any) -> Any:
@@ -218,4 +223,4 @@ def _wrong(where: str, wanted: str, value: Any) -> ValueError:
 
 
 #: What is not shown: it may be large.
-_KINDS = {list: _("a list"), dict: _("an object")}
+_KINDS: dict[type, str] = {list: _("a list"), dict: _("an object")}

@@ -43,6 +43,8 @@ _REGIONS = (*range(6), *range(7, 13))
 _IORESOURCE_MEM = 0x200
 _IORESOURCE_UNSET = 0x20000000
 _BRIDGES = '06'
+#: drivers/vfio/group.c
+_NO_IOMMU = 'vfio-noiommu'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +77,8 @@ def devices(root: roots.Root) -> dict[str, Device]:
             if device is None and name in (folder.names() or ()):
                 raise ValueError(
                     _(
-                        "does not tell what %s is: of a machine's files, "
-                        "copy /sys/devices too, or with cp -rL"
+                        "does not tell what %s is: a copy of a machine's /sys "
+                        "needs /sys/devices, too"
                     )
                     % f'{DEVICES}/{name}'
                 )
@@ -86,17 +88,23 @@ def devices(root: roots.Root) -> dict[str, Device]:
 
 
 def has_iommu(root: roots.Root, found: Iterable[Device]) -> bool | None:
-    """Tell whether the kernel has put devices into IOMMU groups."""
-    if any(device.function.iommu_group for device in found):
-        return True
-    names = root.at(GROUPS).names()
-    return None if names is None else bool(names)
+    """Tell whether the kernel has put devices into IOMMU groups.
+
+    VFIO without an IOMMU, which a parameter of it allows, makes groups of its
+    own, and names them.
+    """
+    groups = {device.function.iommu_group for device in found} - {None}
+    if groups:
+        names = (root.at(f'{GROUPS}/{group}').text('name') for group in groups)
+        return any((name or '').strip() != _NO_IOMMU for name in names)
+    others = root.at(GROUPS).names()
+    return None if others is None else bool(others)
 
 
 def _groups(root: roots.Root) -> dict[str, str]:
     """Return IOMMU groups by address, where links are not links any more.
 
-    A copy that has files in the place of links tells a device's group only
+    A copy that has folders in the place of links tells a device's group only
     from the other side.
     """
     folder = root.at(GROUPS)
@@ -201,7 +209,7 @@ class Reader:
             address
             for address, device in self._found.items()
             if device.function.class_id in gpus.CLASSES
-            and 'physfn' in (device.folder.names() or ())
+            and _is_vf(device.folder)
         )
         functions = (device.function for device in self._found.values())
         return tuple(
@@ -213,16 +221,21 @@ class Reader:
         self, address: str, beside: Iterable[model.Function]
     ) -> model.Gpu:
         folder = self._found[address].folder
-        names = folder.names() or frozenset()
+        names = folder.names()
         function = self._function(address)
+        total_vfs = None
+        if names is not None:
+            total_vfs = (
+                folder.number('sriov_totalvfs')
+                if 'sriov_totalvfs' in names
+                else 0
+            )
         return model.Gpu(
             function,
             tuple(self._function(other.address) for other in beside),
             self._group(function),
             _bars(folder),
-            folder.number('sriov_totalvfs')
-            if 'sriov_totalvfs' in names
-            else 0,
+            total_vfs,
             self._vfs(folder, names),
             _vgpus(folder, names),
             self._nvidia.mig(address),
@@ -260,8 +273,10 @@ class Reader:
         )
 
     def _vfs(
-        self, folder: roots.Folder, names: Collection[str]
+        self, folder: roots.Folder, names: Collection[str] | None
     ) -> tuple[model.VirtualFunction, ...] | None:
+        if names is None:
+            return None
         found = []
         for name in names:
             if re.fullmatch('virtfn[0-9]+', name):
@@ -272,10 +287,16 @@ class Reader:
         return tuple(
             model.VirtualFunction(
                 self._function(vf.function.address),
-                _vgpus(vf.folder, vf.folder.names() or ()),
+                _vgpus(vf.folder, vf.folder.names()),
             )
             for vf in sorted(found, key=lambda vf: gpus.order(vf.function))
         )
+
+
+def _is_vf(folder: roots.Folder) -> bool:
+    return folder.link('physfn') is not None or 'physfn' in (
+        folder.names() or ()
+    )
 
 
 def _slot(folder: roots.Folder, name: str) -> str:
@@ -308,8 +329,12 @@ def _bars(folder: roots.Folder) -> tuple[model.Bar, ...] | None:
     return tuple(found)
 
 
-def _vgpus(folder: roots.Folder, names: Collection[str]) -> model.Vgpus | None:
+def _vgpus(
+    folder: roots.Folder, names: Collection[str] | None
+) -> model.Vgpus | None:
     """Read what a function can be divided into; None if that is not told."""
+    if names is None:
+        return None
     types: tuple[model.MdevType, ...] | None = ()
     if 'mdev_supported_types' in names:
         types = _mdev_types(folder.folder('mdev_supported_types'))

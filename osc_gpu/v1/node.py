@@ -82,6 +82,8 @@ class VfsColumn(cliff_columns.FormattableColumn[Any]):
         has, total = self._numbers()
         if total == 0:
             return '0'
+        if has is None and total is None:
+            return _UNKNOWN
         return _("%(has)s of %(total)s") % {
             'has': _UNKNOWN if has is None else has,
             'total': _UNKNOWN if total is None else total,
@@ -106,8 +108,8 @@ class MdevTypesColumn(cliff_columns.FormattableColumn[Any]):
         if types is None:
             return _UNKNOWN
         return '\n'.join(
-            _("%(id)s %(name)s: %(created)d made, %(available)d available")
-            % {**one, 'name': one['name'] or ''}
+            _("%(type)s: %(created)d made, %(available)d available")
+            % {**one, 'type': ' '.join(filter(None, (one['id'], one['name'])))}
             for one in types
         )
 
@@ -172,14 +174,11 @@ columns of a list.""")
                 parsed_args, column_names, data
             )
             return status
-        import json
-
         from osc_gpu.node import records
 
         (node,) = data
         indent = None if parsed_args.noindent else 2
-        json.dump(records.dump(node), self.app.stdout, indent=indent)
-        self.app.stdout.write('\n')
+        self.app.stdout.write(records.as_text(node, indent))
         return 0
 
 

@@ -108,7 +108,12 @@ def _compare(
     file: node_files.File, subject: str, text: str, release: releases.Release
 ) -> Iterator[findings.Finding]:
     if file.path == nova_conf_check.PATH:
-        yield from nova_conf_check.compare(file.text, subject, text, release)
+        try:
+            yield from nova_conf_check.compare(
+                file.text, subject, text, release
+            )
+        except ValueError as exc:
+            raise ValueError(f'{subject}: {exc}') from exc
     elif file.text != text:
         yield _differing(file.text, subject, text)
 

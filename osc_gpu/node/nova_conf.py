@@ -173,7 +173,7 @@ def device_specs(
         if not _has_all(offer, function.ids):
             spec['address'] = function.address
         if releases.is_in_placement(asked.release):
-            spec['resource_class'] = _device_class(function.ids)
+            spec['resource_class'] = device_class(function.ids)
         found.append(spec)
     for vgpu in offer.vgpus:
         if not vgpu.type.is_mdev and vgpu.function is not None:
@@ -212,7 +212,7 @@ def alias_specs(asked: wanted.Wanted) -> list[dict[str, str]]:
             spec['resource_class'] = (
                 alias.vgpu.resource_class
                 if alias.vgpu
-                else _device_class(alias.ids)
+                else device_class(alias.ids)
             )
         found.append(spec)
     return found
@@ -331,7 +331,9 @@ def _devices(
     ]
     for type_id in types:
         entries = []
-        if releases.has(releases.SEVERAL_TYPES, release):
+        if not _is_default(offer) and releases.has(
+            releases.SEVERAL_TYPES, release
+        ):
             there = addresses(offer, type_id)
             entries.append(Entry('device_addresses', ','.join(there)))
         if type_id in classes:
@@ -340,6 +342,23 @@ def _devices(
             group = releases.type_group(type_id, release)
             found.append(Section(group, tuple(entries)))
     return tuple(found)
+
+
+def _is_default(offer: wanted.Offer) -> bool:
+    """Tell whether a type needs no addresses, and VFs need not be there yet.
+
+    Nova takes the only type for all that can have it (nova/conf/devices.py).
+    """
+    passed = {function.slot for function in offer.passed}
+    divided = {vgpu.gpu.address for vgpu in offer.vgpus}
+    return (
+        len({vgpu.type for vgpu in offer.vgpus}) == 1
+        and any(vgpu.function is None for vgpu in offer.vgpus)
+        and all(
+            gpu.address in divided or gpu.function.slot in passed
+            for gpu in offer.node.gpus
+        )
+    )
 
 
 def _has_all(offer: wanted.Offer, ids: str) -> bool:
@@ -366,7 +385,7 @@ def _split(ids: str) -> tuple[str, str]:
     return vendor_id, product_id
 
 
-def _device_class(ids: str) -> str:
+def device_class(ids: str) -> str:
     """Return the class that Nova itself gives such a device."""
     return 'CUSTOM_PCI_' + ids.upper().replace(':', '_')
 

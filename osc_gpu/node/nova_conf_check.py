@@ -23,7 +23,9 @@ from osc_gpu.i18n import _
 from osc_gpu.node import conf_file
 from osc_gpu.node import conf_json
 from osc_gpu.node import for_nova
+from osc_gpu.node import nova_conf
 from osc_gpu.node import releases
+from osc_gpu.node import wanted as wanted_types
 
 PATH = for_nova.PATH
 
@@ -113,6 +115,7 @@ def _compare_specs(
 ) -> Iterator[findings.Finding]:
     title = wanted[0].title
     ours = _specs(wanted)
+    meant = [_meaning(spec) for spec in ours]
     try:
         theirs = _specs(there)
     except ValueError as exc:
@@ -120,8 +123,9 @@ def _compare_specs(
             findings.ERROR, 'option', subject, f'{title}: {exc}', _("mend it")
         )
         return
+    found = [_meaning(spec) for spec in theirs]
     for spec in ours:
-        if spec not in theirs:
+        if _meaning(spec) not in found:
             yield findings.Finding(
                 findings.ERROR,
                 'option',
@@ -132,11 +136,9 @@ def _compare_specs(
             )
     names = {spec.get('name') for spec in ours}
     for spec in theirs:
-        # Another alias of that name is an alternative for Nova, and what was
-        # found missing is what was to be there instead.
-        if spec in ours or (
-            purpose == releases.ALIAS and spec.get('name') in names
-        ):
+        # An alias of that name that means something else was told of.
+        is_ours = purpose == releases.ALIAS and spec.get('name') in names
+        if is_ours or _meaning(spec) in meant:
             continue
         yield findings.Finding(
             findings.INFO,
@@ -148,6 +150,20 @@ def _compare_specs(
 
 def _specs(values: Iterable[_Value]) -> list[conf_json.Spec]:
     return [spec for v in values for spec in conf_json.read(v.text).specs]
+
+
+def _meaning(spec: conf_json.Spec) -> conf_json.Spec:
+    """Return a value without what Nova takes for granted.
+
+    A device has the class that its ids make, if it is given none; and an
+    alias without a type is for whatever is no PF.
+    """
+    ids = f'{spec.get("vendor_id")}:{spec.get("product_id")}'
+    usual = {
+        'resource_class': nova_conf.device_class(ids),
+        'device_type': wanted_types.PCI,
+    }
+    return {k: v for k, v in spec.items() if usual.get(k) != v}
 
 
 def _named(title: str, spec: conf_json.Spec) -> str:

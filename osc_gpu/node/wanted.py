@@ -300,9 +300,11 @@ def _ids_by_name(name: str, gpus: Sequence[model.Gpu]) -> str:
 def _is_other(name: str) -> bool:
     """Tell whether an alias has the name of a model.
 
-    People call aliases a1 and a2, which is a model too, without meaning it.
+    People call aliases a1 and a2, which is a model too, without meaning it;
+    and gpu, which is in the names of some.
     """
-    return len(name) > 2 and bool(pci_names.vendors_called(name))
+    is_like_one = len(name) > 2 and any(char.isdigit() for char in name)
+    return is_like_one and bool(pci_names.vendors_called(name))
 
 
 def model_name(ids: str) -> str:

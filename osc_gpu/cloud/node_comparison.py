@@ -137,8 +137,10 @@ def read(
     }
     for provider in placement.read_trees(conn, names, at_once=at_once):
         root = names.get(provider.root_uuid)
-        device = placement.device_of(provider.name, root and root.name)
-        if root and device != provider.name:
+        if root is None:
+            continue
+        device = placement.device_of(provider.name, root.name)
+        if device != provider.name:
             hosts[root.name][device] = tuple(provider.resources)
     return Cloud(aliases, hosts)
 

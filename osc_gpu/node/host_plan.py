@@ -37,12 +37,14 @@ class Plan:
     :param passed: GPUs that are passed through whole
     :param divisions: those that are divided
     :param others: those that stay as they are
+    :param wanted: companions that servers get by themselves
     """
 
     node: model.Node
     passed: tuple[model.Gpu, ...]
     divisions: tuple[host_division.Division, ...]
     others: tuple[model.Gpu, ...]
+    wanted: frozenset[model.Function] = frozenset()
 
     @property
     def used(self) -> tuple[model.Gpu, ...]:
@@ -133,6 +135,7 @@ def make(
     node: model.Node,
     gpus: Collection[model.Gpu],
     divisions: Sequence[host_division.Division],
+    functions: Collection[model.Function] = (),
 ) -> Plan:
     """Sort the cards of a node by what becomes of them."""
     here = tuple(d for d in divisions if d.gpu in node.gpus)
@@ -149,6 +152,7 @@ def make(
             for gpu in node.gpus
             if gpu not in passed and gpu not in divided
         ),
+        frozenset(functions),
     )
 
 

@@ -29,9 +29,9 @@ import unittest
 
 from osc_gpu.node import facts
 from osc_gpu.node import host_files
-from osc_gpu.node import model
 from osc_gpu.node.host_division import Division
 from osc_gpu.node.host_division import Vgpu
+from osc_gpu.node import model
 from tests.unit.node import machines
 
 GOLDEN = pathlib.Path(__file__).with_name('host_golden')
@@ -370,6 +370,17 @@ class TestUdev(unittest.TestCase):
         one = gpu(ids='1002:744c', companions=(audio,))
         rules = self.rules(machine(one), [one])
         self.assertIn('KERNEL=="0000:17:00.1"', rules)
+
+    def test_servers_get_it(self):
+        usb = dataclasses.replace(
+            self.AUDIO, address='0000:17:00.2', class_id='0c03'
+        )
+        one = gpu(companions=(self.AUDIO, usb))
+        (file,) = host_files.files(
+            'udev', [machine(one)], [one], functions=[self.AUDIO]
+        )
+        self.assertIn('0x0c03', file.text)
+        self.assertNotIn('0x0403', file.text)
 
     def test_unknown_class(self):
         audio = dataclasses.replace(self.AUDIO, interface=None)

@@ -118,9 +118,7 @@ class TestMatch(unittest.TestCase):
     def test_card_with_vfs_is_left_out(self):
         found = nodes.match(['a100-sriov'], ['a100'])
         (offer,) = found.offers
-        self.assertEqual(
-            ['0000:65:00.0'], [f.address for f in offer.passed]
-        )
+        self.assertEqual(['0000:65:00.0'], [f.address for f in offer.passed])
         said = self.refused(['a100-mig'], ['a100'])
         self.assertIn('0000:17:00.0 has VFs', said)
 
@@ -129,12 +127,8 @@ class TestMatch(unittest.TestCase):
             ['a100-sriov'], ['a100'], ['A100D-40C=0000:17:00.0']
         )
         (offer,) = found.offers
-        self.assertEqual(
-            ['0000:65:00.0'], [f.address for f in offer.passed]
-        )
-        self.assertEqual(
-            ['0000:65:00.0'], [gpu.address for gpu in found.gpus]
-        )
+        self.assertEqual(['0000:65:00.0'], [f.address for f in offer.passed])
+        self.assertEqual(['0000:65:00.0'], [gpu.address for gpu in found.gpus])
         (division,) = found.divisions
         self.assertEqual('0000:17:00.0', division.gpu.address)
 
@@ -151,9 +145,7 @@ class TestMatch(unittest.TestCase):
         (alias,) = found.aliases
         self.assertEqual('type-VF', alias.device_type)
         (offer,) = found.offers
-        self.assertEqual(
-            ['0000:05:02.0'], [f.address for f in offer.passed]
-        )
+        self.assertEqual(['0000:05:02.0'], [f.address for f in offer.passed])
 
     def test_unknown_whether_it_can_have_vfs(self):
         text = nodes.told('04:00.0 0302: 10de:102d (rev a1)\n')

@@ -63,9 +63,10 @@ def files(
         host_values.check_node(node)
     for division in divisions:
         host_values.check_division(division)
-    texts = [
-        _WRITERS[tool](host_plan.make(node, gpus, divisions, functions)) for node in nodes
-    ]
+    plans = (
+        host_plan.make(node, gpus, divisions, functions) for node in nodes
+    )
+    texts = [_WRITERS[tool](plan) for plan in plans]
     paths = dict.fromkeys(path for found in texts for path in found)
     return tuple(file for path in paths for file in _merge(path, nodes, texts))
 

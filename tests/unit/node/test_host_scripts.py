@@ -138,7 +138,8 @@ class TestDivide(TestCase):
             (
                 0,
                 [
-                    f'mdevctl start --uuid {UUID} --parent vf0 --type nvidia-700'
+                    f'mdevctl start --uuid {UUID} --parent vf0 '
+                    '--type nvidia-700'
                 ],
                 '',
             ),

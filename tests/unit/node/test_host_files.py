@@ -28,9 +28,9 @@ import tempfile
 import unittest
 
 from osc_gpu.node import facts
-from osc_gpu.node import host_files
 from osc_gpu.node.host_division import Division
 from osc_gpu.node.host_division import Vgpu
+from osc_gpu.node import host_files
 from osc_gpu.node import model
 from tests.unit.node import machines
 

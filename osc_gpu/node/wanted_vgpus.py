@@ -420,29 +420,24 @@ def _check_cards(vgpus: Sequence[Vgpu]) -> None:
 
 def _check_mig(gpu: model.Gpu, profiles: Sequence[str]) -> None:
     """Refuse more MIG instances than a card has room for."""
-    known = vgpu_types.mig_profiles(gpu.function.product_id)
-    if known is None or not profiles:
+    if gpu.function.vendor_id != vgpu_types.VENDOR_ID:
         return
-    for profile in profiles:
-        if profile not in known:
+    room = vgpu_types.mig_slices(gpu.function.product_id)
+    known = vgpu_types.mig_profiles(gpu.function.product_id) or {}
+    for profile in dict.fromkeys(profiles):
+        most = known.get(profile)
+        if most is not None and profiles.count(profile) > most:
             raise ValueError(
-                _("%(address)s has no MIG profile %(profile)s")
-                % {'address': gpu.address, 'profile': profile}
+                _("%(address)s has room for %(most)d of %(profile)s at most")
+                % {'address': gpu.address, 'most': most, 'profile': profile}
             )
     slices = sum(int(profile[0]) for profile in profiles)
-    room = max(int(profile[0]) for profile in known)
-    for profile in dict.fromkeys(profiles):
-        if slices > room or profiles.count(profile) > known[profile]:
-            raise ValueError(
-                _(
-                    "%(address)s has no room for %(profiles)s: it has "
-                    "%(room)d slices, and %(profile)s fits %(most)d times"
-                )
-                % {
-                    'address': gpu.address,
-                    'profiles': ', '.join(profiles),
-                    'room': room,
-                    'profile': profile,
-                    'most': known[profile],
-                }
-            )
+    if room is not None and slices > room:
+        raise ValueError(
+            _("%(address)s has %(room)d slices, and %(profiles)s need more")
+            % {
+                'address': gpu.address,
+                'room': room,
+                'profiles': ', '.join(profiles),
+            }
+        )

@@ -182,11 +182,11 @@ class TestMatch(unittest.TestCase):
         for vgpus, words in (
             (
                 ['nvidia-700=17:00.4,17:00.5,17:00.6,17:00.7'],
-                '2g.20gb fits 3 times',
+                'room for 3 of 2g.20gb at most',
             ),
             (
                 ['nvidia-701=17:00.4,17:00.5', 'nvidia-700=17:00.6'],
-                'it has 7 slices',
+                'has 7 slices, and 3g.40gb, 3g.40gb, 2g.20gb',
             ),
         ):
             self.assertIn(words, self.refused(['a100-mig'], vgpus=vgpus))

@@ -75,7 +75,7 @@ def read(value: str) -> Specs:
 
 
 def _checked(found: object) -> Specs:
-    specs = found if isinstance(found, list) else [found]
+    specs: list[Any] = found if isinstance(found, list) else [found]
     if not all(
         isinstance(spec, dict) and all(isinstance(key, str) for key in spec)
         for spec in specs

@@ -126,7 +126,7 @@ class TestCheck(TestCase):
             '    "vendor_id": "10de"}]\n'
             '[pci]\nreport_in_placement = true\n'
             'alias: {"name":"nvidia","product_id":"1b80","vendor_id":"10de"}\n'
-            'alias = {"name": "nic", "vendor_id": "8086", "product_id": "1"}\n',
+            'alias = {"name":"nic","vendor_id":"8086","product_id":"1"}\n',
         )
         self.assertEqual(
             [

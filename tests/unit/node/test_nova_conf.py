@@ -21,6 +21,7 @@ import yaml
 from osc_gpu.node import configs
 from osc_gpu.node import for_devstack
 from osc_gpu.node import nova_conf
+from osc_gpu.node import nova_specs
 from osc_gpu.node import wanted
 from osc_gpu.node import yaml_text
 from tests.unit.node import nodes
@@ -203,7 +204,7 @@ class TestSections(unittest.TestCase):
         found = nodes.match([machine], ['K80'])
         offer = found.offers[0]
         short = wanted.Offer(offer.node, offer.passed[:1])
-        specs = nova_conf.device_specs(found, short)
+        specs = nova_specs.device_specs(found, short)
         self.assertEqual(
             [offer.passed[0].address], [spec['address'] for spec in specs]
         )

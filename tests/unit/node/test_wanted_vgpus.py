@@ -14,6 +14,7 @@ import dataclasses
 import unittest
 
 from osc_gpu.node import model
+from osc_gpu.node import vgpu_catalogue
 from osc_gpu.node import wanted_vgpus
 from tests.unit.node import nodes
 
@@ -249,7 +250,7 @@ class TestVgpuType(unittest.TestCase):
             (('i915-GVTg_V5_4', '', True), 'vgpu-i915-GVTg_V5_4',
              'CUSTOM_I915_GVTG_V5_4'),
         ):  # fmt: skip
-            found = wanted_vgpus.VgpuType(*args)
+            found = vgpu_catalogue.VgpuType(*args)
             self.assertEqual(
                 (label, name), (found.label, found.resource_class)
             )

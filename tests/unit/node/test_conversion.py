@@ -184,6 +184,14 @@ class TestFilters(unittest.TestCase):
             ),
         )
 
+    def test_several_lines(self):
+        self.assertEqual(
+            'enabled_filters = ComputeFilter,PciPassthroughFilter',
+            self.filters(
+                'ComputeFilter,\n  RamFilter,\n  PciPassthroughFilter'
+            ),
+        )
+
     def test_all_gone(self):
         self.assertEqual('[filter_scheduler]', self.filters('RamFilter'))
 
@@ -309,6 +317,20 @@ class TestHostile(unittest.TestCase):
             with self.subTest(value[:20]):
                 said = self.fails(f'[DEFAULT]\n\npci_alias = {value}\n')
                 self.assertIn('line 3: [DEFAULT] pci_alias: ', said)
+
+    def test_control_characters(self):
+        for conf in (
+            '[vgpu_\x1b[31m]\n',
+            'a\x1bb = c\n',
+            '[pci]\nalias = {"name": "\\u001b[31m"}\n',
+            '[pci]\nalias = {"\\u001b": "x"}\n',
+            '[devices]\nenabled_vgpu_types = a,\x1bb,c\n',
+            '[filter_scheduler]\nenabled_filters = \x1bFilter\n',
+        ):
+            with self.subTest(conf):
+                self.assertTrue(self.fails(f'[x]\n{conf}').isprintable())
+        # What is not shown may be anything.
+        text('[x]\ny = \x1b\n# \x1b\n')
 
     def test_no_configuration(self):
         for conf in ('', 'x', '[[]]', '\0[DEFAULT]', '{"a": 1}', '[{}]'):

@@ -12,6 +12,7 @@
 
 """What a GPU is set up for, as far as its facts tell."""
 
+from collections.abc import Collection
 from collections.abc import Iterator
 import re
 
@@ -51,6 +52,20 @@ def is_mig_backed(name: str) -> bool:
     """Tell whether a vGPU type is a part of MIG, by its name."""
     known = vgpu_types.parse(name)
     return known is not None and bool(known.profile)
+
+
+def of_functions(node: model.Node, addresses: Collection[str]) -> set[str]:
+    """Return the addresses of cards, by those of any of their functions."""
+    return {
+        gpu.address
+        for gpu in node.gpus
+        for function in (
+            gpu.function,
+            *gpu.companions,
+            *(vf.function for vf in gpu.vfs or ()),
+        )
+        if function.address in addresses
+    }
 
 
 def vgpus_of(gpu: model.Gpu) -> Iterator[tuple[model.Function, model.Vgpus]]:

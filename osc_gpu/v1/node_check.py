@@ -48,6 +48,7 @@ def _chosen(
 
     :raises osc_lib.exceptions.CommandError: there are none of what was named
     """
+    from osc_gpu.node import uses
     from osc_gpu.node import wanted
 
     known = {gpu.address for gpu in node.gpus}
@@ -63,7 +64,8 @@ def _chosen(
             matched = wanted.match([node], parsed_args.aliases, ())
         except ValueError as exc:
             raise exceptions.CommandError(str(exc)) from exc
-        chosen.update(gpu.address for gpu in matched.gpus)
+        passed = {f.address for offer in matched.offers for f in offer.passed}
+        chosen |= uses.of_functions(node, passed)
     return frozenset(chosen)
 
 
@@ -107,7 +109,7 @@ found. No cloud is asked for anything.""")
         )
         parser.add_argument(
             '--alias',
-            metavar='<name>[=<vendor:product>]',
+            metavar='<name>[=<vendor>:<product>]',
             dest='aliases',
             action='append',
             default=[],

@@ -18,6 +18,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from osc_gpu.node import checks
+from osc_gpu.node import checks_subject
 from osc_gpu.node import facts
 from osc_gpu.node import model
 from osc_gpu.node import uses
@@ -37,12 +38,12 @@ NIC = sound.function('0000:05:10.0', '8086:1521', '0200', 'igb')
 SPARE = change(NIC, driver='')
 
 
-def words(line):
+def words_of(line):
     return tuple(line.split())
 
 
 def amd(line, **more):
-    return sound.k80(cpu_vendor='amd', command_line=words(line), **more)
+    return sound.k80(cpu_vendor='amd', command_line=words_of(line), **more)
 
 
 def k80_in_group(*others):
@@ -125,14 +126,14 @@ FAULTS = (
     (
         'misspelt, and it may be on',
         CARD,
-        sound.k80(has_iommu=True, command_line=words('iommu-intel=on')),
+        sound.k80(has_iommu=True, command_line=words_of('iommu-intel=on')),
         ('warning', 'iommu-argument', 'gpu1'),
         "Write 'iommu=pt' for iommu-intel=on in",
     ),
     (
         'misspelt, and it is on',
         CARD,
-        sound.k80(command_line=words('intel_iommu=yes iommu=pt')),
+        sound.k80(command_line=words_of('intel_iommu=yes iommu=pt')),
         ('info', 'iommu-argument', 'gpu1'),
         'Take intel_iommu=yes out of GRUB_CMDLINE_LINUX',
     ),
@@ -209,7 +210,7 @@ FAULTS = (
         lost(
             sound.k80(),
             1,
-            command_line=words('intel_iommu=on iommu=pt pci=realloc'),
+            command_line=words_of('intel_iommu=on iommu=pt pci=realloc'),
         ),
         ('error', 'memory-regions', '0000:04:00.0'),
         "Turn on 'Above 4G Decoding' in the firmware",
@@ -243,7 +244,7 @@ FAULTS = (
         with_function(
             sound.rtx6000(
                 distribution='centos-8',
-                command_line=words(
+                command_line=words_of(
                     'intel_iommu=on iommu=pt vfio_pci.ids=1002:1'
                 ),
                 vfio_ids=('1002:0001',),
@@ -367,7 +368,7 @@ FAULTS = (
         VGPU,
         with_function(
             sound.t4(
-                command_line=words(
+                command_line=words_of(
                     'intel_iommu=on iommu=pt vfio-pci.ids=10de:1eb8'
                 )
             ),
@@ -546,7 +547,7 @@ WELL = (
     # The kernel turns it on by itself.
     (CARD, sound.k80(command_line=('iommu=pt',))),
     (CARD, amd('iommu=pt')),
-    (CARD, sound.k80(command_line=words('quiet iommu.passthrough=1'))),
+    (CARD, sound.k80(command_line=words_of('quiet iommu.passthrough=1'))),
     # Removed, which udev does; blacklisted, as seed 004 has it.
     (CARD, with_gpu(sound.rtx6000(), companions=(), group=())),
     (
@@ -626,6 +627,25 @@ class TestChecks(unittest.TestCase):
                 )
                 self.assertIn(fix, results[0].repair)
                 self.assertTrue(results[0].detail)
+
+    def test_why_there_is_no_iommu(self):
+        for line, words in (
+            ('iommu_intel=on', 'it does not know iommu_intel=on, which'),
+            ('intel_iommu=off', 'intel_iommu=off turns it off'),
+            ('iommu=off iommu_intel=on', ': iommu=off turns it off'),
+            ('amd_iommu=off', 'intel_iommu=on is not among its arguments'),
+            ('intel_iommu=on', 'it is off in the firmware'),
+        ):
+            machine = sound.k80(has_iommu=False, command_line=words_of(line))
+            with self.subTest(line):
+                (finding,) = checks.check(machine)
+                self.assertIn(words, finding.detail)
+
+    def test_long_lists(self):
+        names = [f'n{number}' for number in range(5)]
+        self.assertEqual('n0, n1, n2, n3', checks_subject.some(names[:4]))
+        self.assertEqual('n0, n1, n2 and 2 more', checks_subject.some(names))
+        self.assertEqual('n0, n1', checks_subject.some(['n0', 'n1', 'n0']))
 
     def test_lines(self):
         for name, purpose, machine, _right, _fix in FAULTS:

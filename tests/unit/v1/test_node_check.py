@@ -102,6 +102,21 @@ class TestCheckNode(node_case.TestCase):
             with self.subTest(argv):
                 self.check(*passthrough, *argv, status=status)
 
+    def test_alias_of_vfs(self):
+        vfs = sound.vfs('0000:05:00.0', '1002:74b5', 8, None, 'vfio-pci')
+        path = self.write(
+            'a.json',
+            sound.node(
+                sound.gpu(
+                    '0000:05:00.0', '1002:74a1', 'gim', total_vfs=8, vfs=vfs
+                ),
+                sound.gpu('0000:06:00.0', '10de:1eb8', 'nvidia'),
+            ),
+        )
+        argv = ('--for', 'passthrough', '--from', path)
+        self.assertEqual([], self.check(*argv, '--alias', 'mi=1002:74b5'))
+        self.check(*argv, '--alias', 't4', status=1)
+
     def test_none_of_those(self):
         path = self.write(
             'a.json',

@@ -72,11 +72,13 @@ class Node:
     :param source: its name for people
     :param host: its host name, None if that is unknown
     :param devices: vendor:product of each GPU and VF, by address
+    :param has_all: whether no VF can be missing among them
     """
 
     source: str
     host: str | None
     devices: Mapping[str, str]
+    has_all: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +137,10 @@ def read(
     }
     for provider in placement.read_trees(conn, names, at_once=at_once):
         root = names.get(provider.root_uuid)
-        device = placement.device_of(provider.name, root and root.name)
-        if root and device != provider.name:
+        if root is None:
+            continue
+        device = placement.device_of(provider.name, root.name)
+        if device != provider.name:
             hosts[root.name][device] = tuple(provider.resources)
     return Cloud(aliases, hosts)
 
@@ -311,6 +315,9 @@ def _of_device(
     subject = f'{host} {device}'
     gpu_classes = [c for c in classes if resource_classes.is_gpu_class(c)]
     ids = node.devices.get(device)
+    if not node.has_all:
+        # VFs are parents of mediated devices, not of what is passed through.
+        gpu_classes = [c for c in gpu_classes if resource_classes.pci_ids(c)]
     if ids is None and gpu_classes:
         yield findings.Finding(
             findings.ERROR,

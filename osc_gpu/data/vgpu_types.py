@@ -89,9 +89,9 @@ def most(name: str) -> int | None:
 
 
 def mig_profiles(product_id: str) -> Mapping[str, int] | None:
-    """Return the MIG profiles of a card, and how many of each it can have.
+    """Return MIG profiles of a card, and how many of each it can have.
 
-    None if nothing is known of the card.
+    It can have more profiles than these. None if nothing is known of it.
 
     :param product_id: four hex digits, of a card of NVIDIA's
     """
@@ -99,6 +99,16 @@ def mig_profiles(product_id: str) -> Mapping[str, int] | None:
         if known == product_id.lower():
             return dict(profiles)
     return None
+
+
+def mig_slices(product_id: str) -> int | None:
+    """Return in how many slices MIG divides a card; None if unknown.
+
+    :param product_id: four hex digits, of a card of NVIDIA's
+    """
+    names = [parse(name) for name in of_card(product_id) or ()]
+    slices = [int(n.profile[0]) for n in names if n and n.profile]
+    return max(slices, default=None)
 
 
 @functools.cache

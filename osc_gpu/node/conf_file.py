@@ -118,11 +118,13 @@ def _block(lines: Sequence[str], start: int, end: int) -> Block:
             if not line.endswith(']') or len(line) < 3:
                 raise _malformed(first, _("a section is [<name>]"))
             section = line[1:-1]
+            _check_name(first, section)
             headers.append((first, section))
             continue
         found = re.match('([^=:]*)[=:](.*)', line)
         if not found or not found[1].strip():
             raise _malformed(first, _("an option is <name> = <value>"))
+        _check_name(first, found[1].strip())
         value = _unquoted(found[2].strip())
         more = (lines[n].strip() for n in range(first + 1, last))
         options.append(
@@ -157,6 +159,11 @@ def _statements(
             ):
                 number += 1
         yield first, number
+
+
+def _check_name(number: int, name: str) -> None:
+    if not name.isprintable():
+        raise _malformed(number, _("a name has control characters"))
 
 
 def _unquoted(value: str) -> str:

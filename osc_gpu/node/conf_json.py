@@ -75,10 +75,17 @@ def read(value: str) -> Specs:
 
 
 def _checked(found: object) -> Specs:
-    specs = found if isinstance(found, list) else [found]
+    specs: list[Any] = found if isinstance(found, list) else [found]
     if not all(
         isinstance(spec, dict) and all(isinstance(key, str) for key in spec)
         for spec in specs
     ):
         raise ValueError(_("it is no JSON object or list of some"))
+    # JSON can write any character, and words of it end up on terminals.
+    if not all(
+        key.isprintable() and str(value).isprintable()
+        for spec in specs
+        for key, value in spec.items()
+    ):
+        raise ValueError(_("it has control characters"))
     return Specs(tuple(specs), isinstance(found, list))

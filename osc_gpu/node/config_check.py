@@ -14,6 +14,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import dataclasses
 import difflib
 import os
 import pathlib
@@ -58,9 +59,10 @@ def check(
         )
     found: list[findings.Finding] = []
     for file in meant:
-        for place in file_tree.places(file):
-            if host is not None and file.hosts and host not in place:
-                continue
+        one = file
+        if host is not None and file.hosts:
+            one = dataclasses.replace(file, hosts=(host,))
+        for place in file_tree.places(one):
             there = path / place
             if there.is_file():
                 found += _compare(file, str(there), _read(there), release)

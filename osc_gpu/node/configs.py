@@ -50,4 +50,7 @@ def files(tool: str, asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     """
     if tool in _WRITERS:
         return _WRITERS[tool](asked)
-    return host_files.files(tool, asked.nodes, asked.gpus, asked.divisions)
+    passed = [f for offer in asked.offers for f in offer.passed]
+    return host_files.files(
+        tool, asked.nodes, asked.gpus, asked.divisions, passed
+    )

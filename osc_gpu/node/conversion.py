@@ -79,7 +79,7 @@ def convert(text: str) -> Conversion:
         rewriting = _Rewriting(file, block)
         lines += file.lines[done : block.start]
         lines += rewriting.lines()
-        changes += rewriting.changes
+        changes += sorted(rewriting.changes, key=_line)
         done = block.end
     lines += file.lines[done:]
     options = [o for block in file.blocks for o in block.options]
@@ -90,6 +90,10 @@ def convert(text: str) -> Conversion:
         )
     )
     return Conversion('\n'.join(lines), tuple(changes))
+
+
+def _line(change: Change) -> int:
+    return change.line or 0
 
 
 def current(option: conf_file.Option) -> Place:

@@ -48,6 +48,8 @@ def convert(place: tuple[str, str], value: str, is_local_conf: bool) -> Values:
     :param place: its section and name of today
     :raises ValueError: it cannot be read
     """
+    if place in (ENABLED, TYPES) and not ''.join(split(value)).isprintable():
+        raise ValueError(_("it has control characters"))
     if place in (ALIAS, SPEC):
         return _json(place, value, is_local_conf)
     if place == ENABLED:

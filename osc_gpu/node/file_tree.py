@@ -65,6 +65,8 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, 'x', encoding='utf-8') as file:
             file.write(texts[path])
+        if texts[path].startswith('#!'):
+            path.chmod(0o755)
     return tuple(new)
 
 

@@ -24,6 +24,7 @@ from osc_gpu.node import files as node_files
 from osc_gpu.node import host_kernel
 from osc_gpu.node import host_plan
 from osc_gpu.node import nova_conf
+from osc_gpu.node import nova_specs
 from osc_gpu.node import releases
 from osc_gpu.node import wanted
 from osc_gpu.node import yaml_text
@@ -101,7 +102,7 @@ def _compute(
     asked: wanted.Wanted, offer: wanted.Offer, arguments: Sequence[str]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    specs = nova_conf.device_specs(asked, offer)
+    specs = nova_specs.device_specs(asked, offer)
     if specs:
         found['NovaPCIPassthrough'] = specs
     extra: dict[str, Any] = {}
@@ -115,7 +116,7 @@ def _compute(
         ]
     elif types:
         found['NovaVGPUTypesDeviceAddressesMapping'] = {
-            found_type.id: list(nova_conf.addresses(offer, found_type.id))
+            found_type.id: list(nova_specs.addresses(offer, found_type.id))
             for found_type in types
         }
     if extra:
@@ -154,7 +155,7 @@ def _aliases(asked: wanted.Wanted) -> list[dict[str, str]]:
     order = ('name', 'product_id', 'vendor_id', 'device_type')
     return [
         {key: spec[key] for key in order if key in spec}
-        for spec in nova_conf.alias_specs(asked)
+        for spec in nova_specs.alias_specs(asked)
     ]
 
 

@@ -46,6 +46,7 @@ def files(
     nodes: Sequence[model.Node],
     gpus: Collection[model.Gpu],
     divisions: Sequence[host_division.Division] = (),
+    functions: Collection[model.Function] = (),
 ) -> tuple[node_files.File, ...]:
     """Return the files of one tool; () if it has nothing to do.
 
@@ -54,15 +55,18 @@ def files(
     :param gpus: those that are passed through, and may be those that are
         divided; other cards of the nodes stay with their hosts
     :param divisions: how some are divided
+    :param functions: companions that servers get by an alias of their own,
+        so that they must not be taken away
     :raises ValueError: with a sentence that says what is wrong
     """
     for node in nodes:
         host_values.check_node(node)
     for division in divisions:
         host_values.check_division(division)
-    texts = [
-        _WRITERS[tool](host_plan.make(node, gpus, divisions)) for node in nodes
-    ]
+    plans = (
+        host_plan.make(node, gpus, divisions, functions) for node in nodes
+    )
+    texts = [_WRITERS[tool](plan) for plan in plans]
     paths = dict.fromkeys(path for found in texts for path in found)
     return tuple(file for path in paths for file in _merge(path, nodes, texts))
 
@@ -78,7 +82,7 @@ def _merge(
         if path in found:
             hosts.setdefault(found[path], []).append(node.hostname)
     if len(hosts) == 1 and all(path in found for found in texts):
-        return [node_files.File(path, *hosts)]
+        return [node_files.File(path, next(iter(hosts)))]
     named = [name for names in hosts.values() for name in set(names)]
     if None in named or len(set(named)) < len(named):
         raise ValueError(

@@ -89,7 +89,7 @@ def _grubby(plan: host_plan.Plan, words: list[str]) -> str:
         *host_plan.comments(*_remarks(plan), 'Run as root, then reboot.'),
         'set -eu',
     ]
-    if not plan.vfio_ids:
+    if plan.is_stale and not plan.vfio_ids:
         lines.append(f'{call} --remove-args=vfio-pci.ids')
     if words:
         lines.append(f"{call} --args='{' '.join(words)}'")

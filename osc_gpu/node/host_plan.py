@@ -37,12 +37,14 @@ class Plan:
     :param passed: GPUs that are passed through whole
     :param divisions: those that are divided
     :param others: those that stay as they are
+    :param wanted: companions that servers get by themselves
     """
 
     node: model.Node
     passed: tuple[model.Gpu, ...]
     divisions: tuple[host_division.Division, ...]
     others: tuple[model.Gpu, ...]
+    wanted: frozenset[model.Function] = frozenset()
 
     @property
     def used(self) -> tuple[model.Gpu, ...]:
@@ -78,13 +80,24 @@ class Plan:
 
         Whoever names ids replaces what was named before.
         """
-        known = {
+        foreign = (i for i in self.node.vfio_ids or () if i not in self._known)
+        if not self.ids and not self.is_stale:
+            return ()
+        return tuple(dict.fromkeys((*self.ids, *foreign)))
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether vfio-pci takes cards by ids now that it is not to take."""
+        now = self._known.intersection(self.node.vfio_ids or ())
+        return not now <= set(self.ids)
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(
             function.ids
             for gpu in self.node.gpus
             for function in (gpu.function, *gpu.companions)
-        }
-        foreign = (i for i in self.node.vfio_ids or () if i not in known)
-        return tuple(dict.fromkeys((*self.ids, *foreign))) if self.ids else ()
+        )
 
     @functools.cached_property
     def _kept(self) -> frozenset[str]:
@@ -122,6 +135,7 @@ def make(
     node: model.Node,
     gpus: Collection[model.Gpu],
     divisions: Sequence[host_division.Division],
+    functions: Collection[model.Function] = (),
 ) -> Plan:
     """Sort the cards of a node by what becomes of them."""
     here = tuple(d for d in divisions if d.gpu in node.gpus)
@@ -138,6 +152,7 @@ def make(
             for gpu in node.gpus
             if gpu not in passed and gpu not in divided
         ),
+        frozenset(functions),
     )
 
 

@@ -45,9 +45,9 @@ def write(plan: host_plan.Plan) -> Mapping[str, str]:
     }
 
 
-def is_taken_away(function: model.Function) -> bool:
+def is_taken_away(plan: host_plan.Plan, function: model.Function) -> bool:
     """Tell whether a companion is taken away, rather than bound."""
-    return function.class_id in _NAMES
+    return function.class_id in _NAMES and function not in plan.wanted
 
 
 def _removals(plan: host_plan.Plan) -> list[str]:
@@ -59,7 +59,7 @@ def _removals(plan: host_plan.Plan) -> list[str]:
     lines: dict[str, str] = {}
     for gpu in plan.passed:
         for function in gpu.companions:
-            if is_taken_away(function):
+            if is_taken_away(plan, function):
                 lines[_removal(plan, function)] = _NAMES[
                     str(function.class_id)
                 ]
@@ -87,7 +87,7 @@ def _removal(plan: host_plan.Plan, function: model.Function) -> str:
 
 def _is_kept(plan: host_plan.Plan, function: model.Function) -> bool:
     """Tell whether a card of the vendor keeps functions of this class."""
-    passed = {f.address for f in plan.functions}
+    passed = {f.address for f in plan.functions if f not in plan.wanted}
     return any(
         other.address not in passed
         and other.vendor_id == function.vendor_id
@@ -108,7 +108,7 @@ def _overrides(plan: host_plan.Plan) -> list[str]:
             f'ACTION=="add", SUBSYSTEM=="pci", {_here(function)}, '
             'ATTR{driver_override}="vfio-pci"'
             for function in plan.by_address
-            if not is_taken_away(function)
+            if not is_taken_away(plan, function)
         ),
     ]
 

@@ -54,7 +54,7 @@ def write(plan: host_plan.Plan) -> Mapping[str, str]:
     bound = [
         f'{function.address}={function.ids}'
         for function in plan.by_address
-        if not host_udev.is_taken_away(function)
+        if not host_udev.is_taken_away(plan, function)
     ]
     if bound:
         found[f'{_UNITS}/osc-gpu-vfio.service'] = _unit(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from osc_gpu.node import nova_conf
+from osc_gpu.node import nova_specs
 from osc_gpu.node import wanted
 
 PASSTHROUGH = 'compute_gpu'
@@ -55,7 +56,7 @@ def groups(asked: wanted.Wanted) -> tuple[Group, ...]:
                 wanted.Wanted(
                     asked.release, asked.aliases, tuple(by_name[name])
                 ),
-                nova_conf.mdev_classes(asked),
+                nova_specs.mdev_classes(asked),
             ),
         )
         for name in (PASSTHROUGH, VGPU, MIG)

@@ -21,13 +21,13 @@ aliases read again (nova/compute/resource_tracker.py, _move_claim).
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import json
 import re
 import textwrap
 from typing import NamedTuple
 
 from osc_gpu.i18n import _
 from osc_gpu.node import model
+from osc_gpu.node import nova_specs
 from osc_gpu.node import releases
 from osc_gpu.node import wanted
 
@@ -108,7 +108,7 @@ def computes(
         depend on more nodes than are asked about here
     """
     if classes is None:
-        classes = mdev_classes(asked)
+        classes = nova_specs.mdev_classes(asked)
     found: dict[tuple[Section, ...], list[model.Node]] = {}
     for offer in asked.offers:
         if offer.is_empty:
@@ -158,112 +158,6 @@ def text(sections: Iterable[Section]) -> str:
     )
 
 
-def device_specs(
-    asked: wanted.Wanted, offer: wanted.Offer
-) -> list[dict[str, str]]:
-    """Return which devices of a node Nova may give to servers.
-
-    They are told by vendor and product if the node offers all it has of
-    them, and by address otherwise. Where one card is a PF, its VFs have its
-    ids too, and are never meant.
-    """
-    found: list[dict[str, str]] = []
-    for function in offer.passed:
-        spec = dict(zip(('vendor_id', 'product_id'), _split(function.ids)))
-        if not _has_all(offer, function.ids):
-            spec['address'] = function.address
-        if releases.is_in_placement(asked.release):
-            spec['resource_class'] = device_class(function.ids)
-        found.append(spec)
-    for vgpu in offer.vgpus:
-        if not vgpu.type.is_mdev and vgpu.function is not None:
-            vendor_id, product_id = _split(vgpu.function.ids)
-            found.append(
-                {
-                    'vendor_id': vendor_id,
-                    'product_id': product_id,
-                    'address': vgpu.function.address,
-                    'resource_class': vgpu.type.resource_class,
-                    # libvirt must not take the VF from the vendor's driver.
-                    'managed': 'no',
-                }
-            )
-    return [s for i, s in enumerate(found) if s not in found[:i]]
-
-
-def alias_specs(asked: wanted.Wanted) -> list[dict[str, str]]:
-    """Return the aliases as Nova reads them.
-
-    They have the ids besides a resource class: nova-compute reads aliases
-    too, and without pci_in_placement it refuses one that has no ids
-    (nova/pci/request.py, _validate_required_ids).
-    """
-    found = []
-    for alias in asked.aliases:
-        vendor_id, product_id = _split(alias.ids)
-        spec = {
-            'vendor_id': vendor_id,
-            'product_id': product_id,
-            'name': alias.name,
-        }
-        if alias.device_type:
-            spec['device_type'] = alias.device_type
-        if releases.is_in_placement(asked.release):
-            spec['resource_class'] = (
-                alias.vgpu.resource_class
-                if alias.vgpu
-                else device_class(alias.ids)
-            )
-        found.append(spec)
-    return found
-
-
-def as_json(spec: dict[str, str]) -> str:
-    """Return JSON that means itself wherever nova.conf comes from.
-
-    Nova takes ``$`` for the name of an option, Ansible ``{{`` and ``{%`` for
-    its own: in what was typed they are escaped as JSON has it.
-    """
-    items = (
-        f'{_quoted(key)}: {_quoted(value)}' for key, value in spec.items()
-    )
-    return f'{{{", ".join(items)}}}'
-
-
-def addresses(offer: wanted.Offer, type_id: str) -> tuple[str, ...]:
-    """Return the functions of a node that are to have a type.
-
-    :raises ValueError: a VF is not there yet, so that its address is unknown
-    """
-    found = []
-    for vgpu in offer.vgpus:
-        if vgpu.type.id != type_id:
-            continue
-        if vgpu.function is None:
-            raise ValueError(
-                _(
-                    "%s has no VFs yet, so their addresses are not known: "
-                    "make them (sriov-manage -e) and read the node again"
-                )
-                % vgpu.gpu.address
-            )
-        found.append(vgpu.function.address)
-    return tuple(dict.fromkeys(found))
-
-
-def mdev_classes(asked: wanted.Wanted) -> dict[str, str]:
-    """Return the resource class of each type of mediated device.
-
-    One type is VGPU: a flavor with that key alone has its vGPU made anew at
-    a hard reboot (nova/virt/libvirt/driver.py, _hard_reboot). Several need
-    classes, or no flavor can tell them.
-    """
-    types = asked.mdev_types
-    if len(types) < 2 or not releases.has(releases.MDEV_CLASS, asked.release):
-        return {}
-    return {found.id: found.resource_class for found in types}
-
-
 def _option(purpose: str, release: releases.Release) -> releases.Option:
     found = releases.option(purpose, release)
     if found is None:
@@ -289,18 +183,21 @@ def _sections(
 
 def _aliases(asked: wanted.Wanted) -> list[tuple[releases.Option, str]]:
     option = _option(releases.ALIAS, asked.release)
-    return [(option, as_json(spec)) for spec in alias_specs(asked)]
+    return [
+        (option, nova_specs.as_json(spec))
+        for spec in nova_specs.alias_specs(asked)
+    ]
 
 
 def _compute(
     asked: wanted.Wanted, offer: wanted.Offer, classes: Mapping[str, str]
 ) -> tuple[Section, ...]:
     release = asked.release
-    specs = device_specs(asked, offer)
+    specs = nova_specs.device_specs(asked, offer)
     found = []
     if specs:
         option = _option(releases.DEVICE_SPEC, release)
-        found += [(option, as_json(spec)) for spec in specs]
+        found += [(option, nova_specs.as_json(spec)) for spec in specs]
         if releases.is_in_placement(release):
             report = _option(releases.REPORT_IN_PLACEMENT, release)
             found.append((report, 'True'))
@@ -334,7 +231,7 @@ def _devices(
         if not _is_default(offer) and releases.has(
             releases.SEVERAL_TYPES, release
         ):
-            there = addresses(offer, type_id)
+            there = nova_specs.addresses(offer, type_id)
             entries.append(Entry('device_addresses', ','.join(there)))
         if type_id in classes:
             entries.append(Entry('mdev_class', classes[type_id]))
@@ -349,52 +246,10 @@ def _is_default(offer: wanted.Offer) -> bool:
 
     Nova takes the only type for all that can have it (nova/conf/devices.py).
     """
-    passed = {function.slot for function in offer.passed}
-    divided = {vgpu.gpu.address for vgpu in offer.vgpus}
     return (
         len({vgpu.type for vgpu in offer.vgpus}) == 1
         and any(vgpu.function is None for vgpu in offer.vgpus)
-        and all(
-            gpu.address in divided or gpu.function.slot in passed
-            for gpu in offer.node.gpus
-        )
-    )
-
-
-def _has_all(offer: wanted.Offer, ids: str) -> bool:
-    """Tell whether a node offers all functions that have some ids."""
-    passed = {function.address for function in offer.passed}
-    return all(
-        function.address in passed
-        for function in _functions(offer.node)
-        if function.ids == ids
-    )
-
-
-def _functions(node: model.Node) -> Iterable[model.Function]:
-    for gpu in node.gpus:
-        yield gpu.function
-        yield from gpu.companions
-        yield from gpu.group or ()
-        for vf in gpu.vfs or ():
-            yield vf.function
-
-
-def _split(ids: str) -> tuple[str, str]:
-    vendor_id, _colon, product_id = ids.partition(':')
-    return vendor_id, product_id
-
-
-def device_class(ids: str) -> str:
-    """Return the class that Nova itself gives such a device."""
-    return 'CUSTOM_PCI_' + ids.upper().replace(':', '_')
-
-
-def _quoted(value: str) -> str:
-    return re.sub(
-        '[${}%#\x7f]',
-        lambda found: f'\\u{ord(found[0]):04x}',
-        json.dumps(value),
+        and offer.gpus == offer.node.gpus
     )
 
 

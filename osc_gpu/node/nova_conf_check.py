@@ -23,7 +23,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import conf_file
 from osc_gpu.node import conf_json
 from osc_gpu.node import for_nova
-from osc_gpu.node import nova_conf
+from osc_gpu.node import nova_specs
 from osc_gpu.node import releases
 from osc_gpu.node import wanted as wanted_types
 
@@ -160,7 +160,7 @@ def _meaning(spec: conf_json.Spec) -> conf_json.Spec:
     """
     ids = f'{spec.get("vendor_id")}:{spec.get("product_id")}'
     usual = {
-        'resource_class': nova_conf.device_class(ids),
+        'resource_class': nova_specs.device_class(ids),
         'device_type': wanted_types.PCI,
     }
     return {k: v for k, v in spec.items() if usual.get(k) != v}

@@ -24,6 +24,7 @@ from osc_gpu.node import host_division
 from osc_gpu.node import host_values
 from osc_gpu.node import model
 from osc_gpu.node import releases
+from osc_gpu.node import vgpu_catalogue
 from osc_gpu.node import wanted_vgpus
 
 PCI = 'type-PCI'
@@ -56,7 +57,7 @@ class Alias:
     name: str
     ids: str
     device_type: str | None = None
-    vgpu: wanted_vgpus.VgpuType | None = None
+    vgpu: vgpu_catalogue.VgpuType | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +80,15 @@ class Offer:
     @property
     def gpus(self) -> tuple[model.Gpu, ...]:
         """The cards that servers get, or get a part of."""
-        passed = {function.slot for function in self.passed}
+        passed = {function.address for function in self.passed}
         divided = {vgpu.gpu.address for vgpu in self.vgpus}
         return tuple(
             gpu
             for gpu in self.node.gpus
-            if gpu.function.slot in passed or gpu.address in divided
+            if gpu.address in divided
+            or any(
+                f.address in passed for f in (gpu.function, *gpu.companions)
+            )
         )
 
 
@@ -121,7 +125,7 @@ class Wanted:
         )
 
     @property
-    def mdev_types(self) -> tuple[wanted_vgpus.VgpuType, ...]:
+    def mdev_types(self) -> tuple[vgpu_catalogue.VgpuType, ...]:
         """The types of mediated devices, each once."""
         found = (
             vgpu.type

@@ -24,9 +24,8 @@ from osc_gpu.i18n import _
 from osc_gpu.node import host_division
 from osc_gpu.node import model
 from osc_gpu.node import releases
+from osc_gpu.node import vgpu_catalogue
 
-_TYPE = re.compile('(?a:[A-Za-z0-9][A-Za-z0-9 _.-]{0,99})')
-_ID = re.compile(r'(?a:[A-Za-z0-9]+-[A-Za-z0-9_.-]+)')
 _ADDRESS = re.compile(
     r'(?a:(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])', re.I
 )
@@ -43,37 +42,6 @@ class VgpuOption(NamedTuple):
     addresses: tuple[str, ...] = ()
 
 
-class VgpuType(NamedTuple):
-    """A vGPU type.
-
-    :param id: nvidia-697 for a mediated device, or the number that a vendor's
-        VFIO driver gives it
-    :param name: GRID A100D-40C; '' if nothing tells it
-    """
-
-    id: str
-    name: str
-    is_mdev: bool
-
-    @property
-    def label(self) -> str:
-        """A short name, A100D-40C."""
-        known = vgpu_types.parse(self.name)
-        return known.bare if known else self.name or f'vgpu-{self.id}'
-
-    @property
-    def mig_profile(self) -> str:
-        """The MIG profile that it needs; '' for none, or if unknown."""
-        known = vgpu_types.parse(self.name)
-        return known.profile if known else ''
-
-    @property
-    def resource_class(self) -> str:
-        """A resource class of its own."""
-        text = self.id if self.is_mdev else self.label
-        return 'CUSTOM_' + re.sub('[^A-Z0-9_]+', '_', text.upper())
-
-
 @dataclasses.dataclass(frozen=True)
 class Vgpu:
     """A vGPU that a card is to have.
@@ -82,13 +50,10 @@ class Vgpu:
     :param function: the VF, or the card's; None for a VF that is not there
     """
 
-    type: VgpuType
+    type: vgpu_catalogue.VgpuType
     gpu: model.Gpu
     index: int | None
     function: model.Function | None
-
-
-_Catalogue = dict[str, list[VgpuType]]
 
 
 def parse(text: str) -> VgpuOption:
@@ -97,7 +62,7 @@ def parse(text: str) -> VgpuOption:
     :raises ValueError: with a sentence that says what would be right
     """
     name, equals, rest = text.partition('=')
-    if not _TYPE.fullmatch(name) or name != name.strip():
+    if not vgpu_catalogue.NAME.fullmatch(name) or name != name.strip():
         raise ValueError(
             _("%r is no vGPU type, such as nvidia-697 or A100D-40C")
             % text[:80]
@@ -125,11 +90,14 @@ def match(
         for, or the release cannot
     """
     _check_options(options, release)
-    types = _catalogue(nodes)
+    types = vgpu_catalogue.read(nodes)
     found = [_of_node(node, options, types) for node in nodes]
     everything = [vgpu for vgpus in found for vgpu in vgpus]
     for vgpu in everything:
-        if not _ID.fullmatch(vgpu.type.id) and not vgpu.type.id.isdecimal():
+        if (
+            not vgpu_catalogue.MDEV_ID.fullmatch(vgpu.type.id)
+            and not vgpu.type.id.isdecimal()
+        ):
             raise ValueError(_("%r is no vGPU type") % vgpu.type.id[:80])
     for option in options:
         _check_found(option, everything, nodes, types)
@@ -190,7 +158,9 @@ def _check_options(
 
 
 def _of_node(
-    node: model.Node, options: Sequence[VgpuOption], types: _Catalogue
+    node: model.Node,
+    options: Sequence[VgpuOption],
+    types: vgpu_catalogue.Catalogue,
 ) -> tuple[Vgpu, ...]:
     """Return the vGPUs of a node, by card and VF."""
     named = {a for option in options for a in option.addresses}
@@ -201,7 +171,9 @@ def _of_node(
             if option.addresses:
                 asked = here & {*option.addresses}
                 found += _of_card(gpu, option, asked, types)
-            elif not here & named and _find_type(gpu, option.type, types):
+            elif not here & named and vgpu_catalogue.find(
+                gpu, option.type, types
+            ):
                 found += _of_card(gpu, option, {gpu.address}, types)
     return tuple(
         sorted(
@@ -215,7 +187,7 @@ def _of_card(
     gpu: model.Gpu,
     option: VgpuOption,
     addresses: set[str],
-    types: _Catalogue,
+    types: vgpu_catalogue.Catalogue,
 ) -> Iterator[Vgpu]:
     """Yield the vGPUs of a type on a card, or on some of its VFs.
 
@@ -223,9 +195,9 @@ def _of_card(
     """
     if not addresses:
         return
-    found = _find_type(gpu, option.type, types)
+    found = vgpu_catalogue.find(gpu, option.type, types)
     if found is None:
-        raise ValueError(_missing(gpu, option.type, types))
+        raise ValueError(vgpu_catalogue.missing(gpu, option.type, types))
     if gpu.address not in addresses:
         for index, vf in enumerate(gpu.vfs or ()):
             if vf.function.address in addresses:
@@ -243,7 +215,7 @@ def _of_card(
         yield Vgpu(found, gpu, index, there)
 
 
-def _room(gpu: model.Gpu, found: VgpuType) -> int:
+def _room(gpu: model.Gpu, found: vgpu_catalogue.VgpuType) -> int:
     """Return how many a card without VFs says that it can have."""
     for mdev_type in gpu.vgpus.mdev_types if gpu.vgpus else ():
         if mdev_type.id == found.id:
@@ -251,109 +223,11 @@ def _room(gpu: model.Gpu, found: VgpuType) -> int:
     return 0
 
 
-def _find_type(
-    gpu: model.Gpu, text: str, types: _Catalogue
-) -> VgpuType | None:
-    """Return a type of a card by its id or name; None if it has it not.
-
-    Where facts cannot tell, a well-formed id of a mediated device is taken
-    for one.
-    """
-    known = types.get(gpu.function.ids, [])
-    for found in known:
-        if text == found.id or _same(text, found.name):
-            return found
-    if known or not _ID.fullmatch(text) or vgpu_types.parse(text):
-        return None
-    is_told = any(source is not None for source in _sources(gpu))
-    if is_told and vgpu_types.of_card(gpu.function.product_id) is None:
-        return None
-    return VgpuType(text, '', True)
-
-
-def _sources(gpu: model.Gpu) -> list[model.Vgpus | None]:
-    return [gpu.vgpus, *(vf.vgpus for vf in gpu.vfs or ())]
-
-
-def _catalogue(nodes: Iterable[model.Node]) -> _Catalogue:
-    """Return the types by model, as cards of all nodes tell them.
-
-    A card that is divided already does not tell all of its own.
-    """
-    found: _Catalogue = {}
-    for gpu in (gpu for node in nodes for gpu in node.gpus):
-        known = found.setdefault(gpu.function.ids, [])
-        known += [t for t in dict.fromkeys(_types(gpu)) if t not in known]
-    for node in nodes:
-        for gpu in node.gpus:
-            known = found[gpu.function.ids]
-            for source in _sources(gpu):
-                number = source.vendor_type if source else None
-                if number in (None, '0') or any(number == t.id for t in known):
-                    continue
-                known.append(VgpuType(str(number), '', False))
-    return found
-
-
-def _types(gpu: model.Gpu) -> Iterator[VgpuType]:
-    """Yield the types that a card or its VFs tell of."""
-    for source in _sources(gpu):
-        if source is None:
-            continue
-        for mdev_type in source.mdev_types:
-            yield VgpuType(mdev_type.id, _sound(mdev_type.name), True)
-        for vendor_type in source.vendor_types or ():
-            yield VgpuType(vendor_type.id, _sound(vendor_type.name), False)
-
-
-def _sound(name: str | None) -> str:
-    """Return a name if files may have it, and '' otherwise.
-
-    Templates of Ansible are among them.
-    """
-    return name if name and _TYPE.fullmatch(name) else ''
-
-
-def _same(text: str, name: str) -> bool:
-    bare = name.removeprefix('GRID ').removeprefix('NVIDIA ')
-    return text.lower() in (name.lower(), bare.lower())
-
-
-def _missing(gpu: model.Gpu, text: str, types: _Catalogue) -> str:
-    known = types.get(gpu.function.ids, [])
-    if known:
-        right = ', '.join(
-            f'{found.id} ({found.name})' if found.name else found.id
-            for found in known
-        )
-        return _("%(address)s has no vGPU type %(type)s; it has %(right)s") % {
-            'address': gpu.address,
-            'type': text,
-            'right': right,
-        }
-    table = vgpu_types.of_card(gpu.function.product_id)
-    if table is not None and gpu.function.vendor_id == vgpu_types.VENDOR_ID:
-        if any(_same(text, name) for name in table):
-            return _(
-                "%(address)s does not tell its vGPU types, so give the id of "
-                "%(type)s, such as nvidia-697"
-            ) % {'address': gpu.address, 'type': text}
-        return _("%(address)s has no vGPU type %(type)s; it has %(right)s") % {
-            'address': gpu.address,
-            'type': text,
-            'right': ', '.join(table),
-        }
-    return _(
-        "%(address)s has no vGPU type %(type)s, nor any: it cannot be "
-        "divided, or its driver for hosts is not loaded"
-    ) % {'address': gpu.address, 'type': text}
-
-
 def _check_found(
     option: VgpuOption,
     found: Iterable[Vgpu],
     nodes: Sequence[model.Node],
-    types: _Catalogue,
+    types: vgpu_catalogue.Catalogue,
 ) -> None:
     """Refuse an option that asks for what no node has."""
     there: set[str] = set()
@@ -367,13 +241,14 @@ def _check_found(
                 % {'type': option.type, 'address': address}
             )
     if not option.addresses and not any(
-        option.type == vgpu.type.id or _same(option.type, vgpu.type.name)
+        option.type == vgpu.type.id
+        or vgpu_catalogue.is_name(option.type, vgpu.type.name)
         for vgpu in found
     ):
         raise ValueError(
             '; '.join(
                 dict.fromkeys(
-                    _missing(gpu, option.type, types)
+                    vgpu_catalogue.missing(gpu, option.type, types)
                     for node in nodes
                     for gpu in node.gpus[:1]
                 )
@@ -420,29 +295,24 @@ def _check_cards(vgpus: Sequence[Vgpu]) -> None:
 
 def _check_mig(gpu: model.Gpu, profiles: Sequence[str]) -> None:
     """Refuse more MIG instances than a card has room for."""
-    known = vgpu_types.mig_profiles(gpu.function.product_id)
-    if known is None or not profiles:
+    if gpu.function.vendor_id != vgpu_types.VENDOR_ID:
         return
-    for profile in profiles:
-        if profile not in known:
+    room = vgpu_types.mig_slices(gpu.function.product_id)
+    known = vgpu_types.mig_profiles(gpu.function.product_id) or {}
+    for profile in dict.fromkeys(profiles):
+        most = known.get(profile)
+        if most is not None and profiles.count(profile) > most:
             raise ValueError(
-                _("%(address)s has no MIG profile %(profile)s")
-                % {'address': gpu.address, 'profile': profile}
+                _("%(address)s has room for %(most)d of %(profile)s at most")
+                % {'address': gpu.address, 'most': most, 'profile': profile}
             )
     slices = sum(int(profile[0]) for profile in profiles)
-    room = max(int(profile[0]) for profile in known)
-    for profile in dict.fromkeys(profiles):
-        if slices > room or profiles.count(profile) > known[profile]:
-            raise ValueError(
-                _(
-                    "%(address)s has no room for %(profiles)s: it has "
-                    "%(room)d slices, and %(profile)s fits %(most)d times"
-                )
-                % {
-                    'address': gpu.address,
-                    'profiles': ', '.join(profiles),
-                    'room': room,
-                    'profile': profile,
-                    'most': known[profile],
-                }
-            )
+    if room is not None and slices > room:
+        raise ValueError(
+            _("%(address)s has %(room)d slices, and %(profiles)s need more")
+            % {
+                'address': gpu.address,
+                'room': room,
+                'profiles': ', '.join(profiles),
+            }
+        )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from osc_gpu.node import files as node_files
     from osc_gpu.node import releases
 
+_STATUS = _("The exit status is 1 if any finding is an error.")
 _COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Fix')
 
 
@@ -85,9 +86,7 @@ class CheckNodeConfig(command.Check):
 Takes the options of "gpu node config show" and compares what that prints with
 what is there: a nova.conf by what it means, whatever names and order it has,
 any other file line by line.""")
-    _epilog = _(  # type: ignore[assignment]
-        "The exit status is 1 if any finding is an error."
-    )
+    _epilog = _STATUS  # type: ignore[assignment]
 
     auth_required = False
 

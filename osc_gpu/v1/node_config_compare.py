@@ -127,4 +127,6 @@ def _node(node: 'model.Node') -> 'node_comparison.Node':
         node.hostname or node.gpus[0].address,
         node.hostname,
         {function.address: function.ids for function in functions},
+        # A card that can have none has all of them.
+        all(gpu.vfs is not None or gpu.total_vfs == 0 for gpu in node.gpus),
     )

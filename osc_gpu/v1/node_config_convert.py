@@ -18,6 +18,7 @@ from collections.abc import Iterable
 import pathlib
 from typing import Any
 
+from cliff import columns as cliff_columns
 from osc_lib import exceptions
 
 from osc_gpu import command
@@ -26,6 +27,14 @@ from osc_gpu.v1 import conf_options
 from osc_gpu.v1 import options
 
 _COLUMNS = ('Line', 'Old', 'New', 'Behaviour')
+
+
+class LineColumn(cliff_columns.FormattableColumn[Any]):
+    """The number of a line, empty for what has none."""
+
+    def human_readable(self) -> str:
+        """Return the number as text."""
+        return '' if self._value is None else str(self._value)
 
 
 class ConvertNodeConfig(command.Lister):
@@ -71,7 +80,12 @@ that have nothing to do with GPUs. No cloud is asked for anything.""")
         if parsed_args.output:
             _write(parsed_args.output, found.text)
         return _COLUMNS, (
-            (change.line, change.old, change.new, change.behaviour)
+            (
+                LineColumn(change.line),
+                change.old,
+                change.new,
+                change.behaviour,
+            )
             for change in found.changes
         )
 

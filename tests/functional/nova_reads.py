@@ -10,14 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Has Nova's own code read a nova.conf, and prints what it took it for.
+"""Has Nova's own code read nova.confs; prints what it took each for.
 
-    <python of a release> nova_reads.py <nova.conf>
+    <python of a release> nova_reads.py <nova.conf> [<nova.conf> ...]
 
-Runs in a release's own virtual environment, which has nothing of ours.
+Runs in a release's own virtual environment, which has nothing of ours. Each
+file has a process of its own: Nova keeps what it read first.
 """
 
 import json
+import os
 import sys
 
 import nova.conf
@@ -63,4 +65,11 @@ def read(path):
 
 
 if __name__ == '__main__':
-    print(json.dumps(read(sys.argv[1])))
+    for path in sys.argv[1:]:
+        child = os.fork()
+        if not child:
+            print(json.dumps(read(path)), flush=True)
+            os._exit(0)
+        _pid, status = os.waitpid(child, 0)
+        if status:
+            sys.exit(f'{path} cannot be read')

@@ -38,11 +38,12 @@ CASES = {
         nodes.KAYOBE_VGPUS,
         'wallaby',
     ),
-    'a100-kayobe': (
+    'a100-kayobe': ('kayobe', ['a100-mig'], (), nodes.KAYOBE_VGPUS, '2026.2'),
+    'a100-kayobe-new': (
         'kayobe',
-        ['a100-mig', 'a100-sriov'],
+        ['a100-sriov'],
         (),
-        [*nodes.KAYOBE_VGPUS, 'nvidia-696'],
+        ['nvidia-696'],
         '2026.2',
     ),
     'rtx6000-kayobe': ('kayobe', ['rtx6000'], ['rtx'], (), '2026.2'),

@@ -41,7 +41,7 @@ class TestParseAlias(unittest.TestCase):
             ('a=10de', 'are no ids'),
             ('a=10de:20zz', 'are no ids'),
             ('a=10de:020b5', 'are no ids'),
-            ('a=10de:２０b5', 'are no ids'),
+            ('a=10de:\uff12\uff10b5', 'are no ids'),
             ('a=10de:20b5\n', 'are no ids'),
         ):
             with self.subTest(text):

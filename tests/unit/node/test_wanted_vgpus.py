@@ -14,6 +14,7 @@ import dataclasses
 import unittest
 
 from osc_gpu.node import model
+from osc_gpu.node import vgpu_catalogue
 from osc_gpu.node import wanted_vgpus
 from tests.unit.node import nodes
 
@@ -182,11 +183,11 @@ class TestMatch(unittest.TestCase):
         for vgpus, words in (
             (
                 ['nvidia-700=17:00.4,17:00.5,17:00.6,17:00.7'],
-                '2g.20gb fits 3 times',
+                'room for 3 of 2g.20gb at most',
             ),
             (
                 ['nvidia-701=17:00.4,17:00.5', 'nvidia-700=17:00.6'],
-                'it has 7 slices',
+                'has 7 slices, and 3g.40gb, 3g.40gb, 2g.20gb',
             ),
         ):
             self.assertIn(words, self.refused(['a100-mig'], vgpus=vgpus))
@@ -249,7 +250,7 @@ class TestVgpuType(unittest.TestCase):
             (('i915-GVTg_V5_4', '', True), 'vgpu-i915-GVTg_V5_4',
              'CUSTOM_I915_GVTG_V5_4'),
         ):  # fmt: skip
-            found = wanted_vgpus.VgpuType(*args)
+            found = vgpu_catalogue.VgpuType(*args)
             self.assertEqual(
                 (label, name), (found.label, found.resource_class)
             )

@@ -15,6 +15,7 @@
 from osc_gpu.cloud import flavor_spec_checks
 from osc_gpu.cloud import flavor_specs
 from osc_gpu.cloud import flavors
+from osc_gpu.cloud import guest_drivers
 from osc_gpu.cloud import image_properties as props
 from osc_gpu.cloud import image_subject
 from osc_gpu.i18n import _
@@ -40,10 +41,33 @@ def check(subject: Subject, flavor: flavors.Flavor) -> Found:
         yield subject.info(
             'no-gpu', _("flavor %s requests no GPU") % flavor.name
         )
+    yield from _check_driver(subject)
     yield from _check_sizes(subject, flavor)
     yield from _check_conflicts(subject, flavor)
     yield from _check_hiding(subject, flavor)
     yield from _check_address_space(subject, flavor)
+
+
+def _check_driver(subject: Subject) -> Found:
+    driver = subject.driver
+    if driver in ('', image_subject.NO_DRIVER):
+        return
+    is_amd = driver == image_subject.AMD
+
+    def misfit(has_virtual_functions: bool) -> str:
+        return guest_drivers.misfit(
+            subject.request,
+            driver,
+            guest_drivers.AMD if is_amd else guest_drivers.NVIDIA,
+            driver == image_subject.VGPU,
+            has_virtual_functions,
+        )
+
+    # What an alias stands for is known to who creates the server.
+    why = misfit(False)
+    if why:
+        check = subject.error if misfit(True) else subject.warning
+        yield check('driver', why)
 
 
 def _check_sizes(subject: Subject, flavor: flavors.Flavor) -> Found:

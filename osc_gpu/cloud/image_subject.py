@@ -25,8 +25,10 @@ from osc_gpu.cloud import images
 Found = Iterator[findings.Finding]
 
 #: What `gpu server create --driver` calls the driver that an image has
-#: itself, and AMD's; all others are NVIDIA's.
+#: itself, the one for vGPUs, and AMD's; all but the first and the last are
+#: NVIDIA's.
 NO_DRIVER = 'none'
+VGPU = 'nvidia-vgpu'
 AMD = 'amdgpu'
 
 #: Of a value that is shown, at most so many characters.

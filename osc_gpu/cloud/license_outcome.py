@@ -41,7 +41,14 @@ def stopped(
     before = ', '.join(made)
     if before:
         said.append(_("Made so far: %s.") % before)
-    if before or (what and not _is_refused(status)):
+    if before and status == 403:
+        said.append(
+            _(
+                "The same command is refused again until that is settled; "
+                "then it goes on."
+            )
+        )
+    elif before or (what and not _is_refused(status)):
         said.append(_("Run the same command again to go on."))
     return ' '.join(said)
 

@@ -20,7 +20,6 @@ far as that can be done where the guest's kernel does not run.
 from collections.abc import Mapping
 import re
 import shlex
-from urllib import parse
 
 from osc_gpu.guest import orders
 from osc_gpu.guest import systems
@@ -67,7 +66,7 @@ def text(tool: str, order: orders.Order) -> str:
     system = order.system
     if system is None:
         raise ValueError(_("name the system of the image with --guest-os"))
-    _refuse_secrets(order)
+    orders.refuse_secrets(order, _("a recipe"))
     if order.driver == orders.VGPU and not order.url:
         raise ValueError(
             _(
@@ -91,20 +90,6 @@ def text(tool: str, order: orders.Order) -> str:
             'BUILD': _build(order, system, is_grown),
         },
     )
-
-
-def _refuse_secrets(order: orders.Order) -> None:
-    """Refuse what does not belong into a file that is kept."""
-    found = parse.urlsplit(order.url)
-    if found.username is not None or found.password is not None:
-        raise ValueError(
-            _(
-                "--driver-url has a user or a password in it, and a recipe is "
-                "a file that is kept: give it without"
-            )
-        )
-    if order.token:
-        raise ValueError(_("the licence token comes with each server"))
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

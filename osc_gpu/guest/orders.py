@@ -127,6 +127,36 @@ def check_url(text: str) -> str:
     return text
 
 
+def refuse_secrets(order: Order, what: str) -> None:
+    """Refuse what does not belong into a file that is kept.
+
+    :param what: the file, such as a recipe
+    :raises ValueError: with a sentence that says what would be right; it
+        does not repeat the secret
+    """
+    if order.token:
+        raise ValueError(_("the licence token comes with each server"))
+    for option, url in (
+        ('--driver-url', order.url),
+        ('--report-url', order.report_url),
+    ):
+        found = parse.urlsplit(url)
+        if found.username is not None or found.password is not None:
+            part = _("a user or a password")
+        # Download servers take tokens there.
+        elif '?' in url or '#' in url:
+            part = _("a query or a fragment, which may be a secret,")
+        else:
+            continue
+        raise ValueError(
+            _(
+                "%(option)s has %(part)s in it, and %(what)s is a file that "
+                "is kept: give it without"
+            )
+            % {'option': option, 'part': part, 'what': what}
+        )
+
+
 def complete(
     order: Order, read_system: Callable[[], systems.System | None]
 ) -> Order:

@@ -30,6 +30,18 @@ from osc_gpu.i18n import _
 #: Bytes of a token file, at most; those of NVIDIA have 2 to 4 thousand.
 MOST = 16384
 
+#: Bytes of a signature by the algorithm that the header names (RFC 7518,
+#: RFC 8037).
+_SIZES = {
+    'ES256': (64,),
+    'ES384': (96,),
+    'ES512': (132,),
+    'HS256': (32,),
+    'HS384': (48,),
+    'HS512': (64,),
+    'EdDSA': (64, 114),
+}
+
 
 def check(content: bytes, now: float | None = None) -> str:
     """Return the token in a file, without the line end after it.
@@ -81,21 +93,53 @@ def _name(character: str) -> str:
 
 def _claims(text: str) -> dict[str, Any]:
     """Return what the token says; who signed it is for the service to see."""
-    header, _dot, rest = text.partition('.')
-    payload, _dot, signature = rest.partition('.')
-    claims = _object(payload)
-    if _object(header) is None or claims is None or not signature:
+    parts = [_decoded(part) for part in text.split('.')]
+    if len(parts) != 3 or not all(parts):
+        raise _no_token()
+    header, claims = map(_object, parts[:2])
+    if header is None or claims is None:
+        raise _no_token()
+    algorithm = str(header.get('alg'))
+    if not _can_sign(algorithm, len(parts[2])):
         raise ValueError(
-            _("it is not a JSON Web Token, as the licence portal gives it")
+            _(
+                "its signature is not one of %s: some of it is missing, or "
+                "more than it was copied; copy the file itself, not its text"
+            )
+            % algorithm
         )
     return claims
 
 
-def _object(part: str) -> dict[str, Any] | None:
+def _no_token() -> ValueError:
+    return ValueError(
+        _("it is not a JSON Web Token, as the licence portal gives it")
+    )
+
+
+def _decoded(part: str) -> bytes:
+    """Return what a part says; b'' if it is not base64url (RFC 7515)."""
+    if not re.fullmatch('[A-Za-z0-9_-]+', part):
+        return b''
     try:
-        padded = part + '=' * (-len(part) % 4)
-        found = json.loads(base64.b64decode(padded, b'-_', validate=True))
-    except (binascii.Error, ValueError, RecursionError):
+        return base64.urlsafe_b64decode(part + '=' * (-len(part) % 4))
+    except binascii.Error:
+        return b''
+
+
+def _can_sign(algorithm: str, size: int) -> bool:
+    """Tell whether a signature of an algorithm can have so many bytes."""
+    # As long as the key, which has 2048 bits at least; in practice it is a
+    # multiple of 512.
+    if re.fullmatch('[RP]S(256|384|512)', algorithm):
+        return size >= 256 and size % 64 == 0
+    return algorithm not in _SIZES or size in _SIZES[algorithm]
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

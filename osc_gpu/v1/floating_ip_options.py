@@ -50,12 +50,37 @@ def is_asked_for(parsed_args: argparse.Namespace) -> bool:
     return bool(parsed_args.floating_ip or parsed_args.floating_ip_address)
 
 
+def refuse(parsed_args: argparse.Namespace) -> None:
+    """Refuse a floating IP for a server that gets no port.
+
+    :raises osc_lib.exceptions.CommandError: there would be none
+    """
+    # Core's --no-network and --nic none; all else is a dict, or 'auto'.
+    if is_asked_for(parsed_args) and 'none' in parsed_args.nics:
+        raise exceptions.CommandError(
+            _(
+                "%s is of no use with --no-network or --nic none: the server "
+                "has no port to bind it to"
+            )
+            % (
+                '--floating-ip'
+                if parsed_args.floating_ip
+                else '--floating-ip-address'
+            )
+        )
+
+
 def plan(
     conn: 'connection.Connection', parsed_args: argparse.Namespace
 ) -> 'floating_ips.Plan | None':
-    """Find what is named, before anything is made; None if nothing is."""
+    """Find what is named, before anything is made; None if nothing is.
+
+    :raises osc_lib.exceptions.CommandError: it is not there, in use, or
+        cannot be bound
+    """
     from osc_gpu.cloud import floating_ips
 
+    refuse(parsed_args)
     return floating_ips.plan(
         conn, parsed_args.floating_ip, parsed_args.floating_ip_address
     )

@@ -36,8 +36,13 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what makes user data for the guest."""
+def add_options(
+    parser: argparse.ArgumentParser, *, knows_flavor: bool = True
+) -> None:
+    """Add what makes user data for the guest.
+
+    :param knows_flavor: ``read_order`` is what reads it back
+    """
     from osc_gpu.guest import orders
     from osc_gpu.guest import systems
 
@@ -87,14 +92,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "(default: as the image's properties os_distro and os_version say)"
         ),
     )
-    group.add_argument(
-        '--virtual-functions',
-        action='store_true',
-        help=_(
-            "The flavor's PCI aliases stand for virtual functions with vGPUs, "
-            "for --driver nvidia-vgpu"
-        ),
-    )
+    if knows_flavor:
+        group.add_argument(
+            '--virtual-functions',
+            action='store_true',
+            help=_(
+                "The flavor's PCI aliases stand for virtual functions with "
+                "vGPUs, for --driver nvidia-vgpu"
+            ),
+        )
     _add_license_options(group)
     _add_report_options(group)
 
@@ -150,6 +156,8 @@ NAMES = (
     'workload',
     'report_url',
 )
+#: Those that only a driver has a use for.
+OF_DRIVER = ('guest_os', 'virtual_functions')
 
 
 def read_order(
@@ -196,6 +204,12 @@ def order_without_cloud(
 def _order(parsed_args: argparse.Namespace) -> 'orders.Order | None':
     from osc_gpu.guest import orders
 
+    for name in OF_DRIVER:
+        if getattr(parsed_args, name, None) and not parsed_args.driver:
+            raise exceptions.CommandError(
+                _("--%s is of no use without --driver")
+                % name.replace('_', '-')
+            )
     # These two are of no use without a report.
     asking = (*NAMES, 'verify', 'print_user_data')
     if not any(getattr(parsed_args, name, None) for name in asking):
@@ -228,7 +242,12 @@ def _complete(
 def _system_of(
     conn: 'connection.Connection', parsed_args: argparse.Namespace
 ) -> 'systems.System | None':
+    """Return what the image says is in it, None if it does not.
+
+    :raises osc_lib.exceptions.CommandError: no driver can be installed in it
+    """
     from osc_gpu.cloud import image_properties
+    from osc_gpu.cloud import image_subject
     from osc_gpu.cloud import images
     from osc_gpu.guest import systems
 
@@ -236,10 +255,26 @@ def _system_of(
     if not parsed_args.image:
         return None
     image = images.find_image(conn, parsed_args.image)
-    return systems.of_image(
-        image_properties.get(image.properties, image_properties.OS_DISTRO),
-        image_properties.get(image.properties, image_properties.OS_VERSION),
+    distro, version = (
+        image_properties.get(image.properties, key)
+        for key in (image_properties.OS_DISTRO, image_properties.OS_VERSION)
     )
+    found = systems.of_image(distro, version)
+    if found is None and distro and version:
+        raise exceptions.CommandError(
+            _(
+                "a driver cannot be installed in %(distro)s %(version)s, "
+                "which is in the image by its os_distro and os_version; it "
+                "can in %(known)s: name one with --guest-os if the image is "
+                "wrong"
+            )
+            % {
+                'distro': image_subject.shown(distro),
+                'version': image_subject.shown(version),
+                'known': ', '.join(map(str, systems.SYSTEMS)),
+            }
+        )
+    return found
 
 
 def _read_token(path: str | None) -> str:

@@ -35,6 +35,7 @@ _OF_USER = (
     'key_name',
     'server_name',
     *guest_options.NAMES,
+    'guest_os',
 )
 _OF_ADMIN = ('project', 'user', 'vcpus', 'ram', 'disk', 'servers')
 
@@ -61,7 +62,7 @@ and with the one for a user, in that project, the server.""")
         )
         _add_user_options(parser)
         _add_admin_options(parser)
-        guest_options.add_options(parser)
+        guest_options.add_options(parser, knows_flavor=False)
         options.add_gpu_request_options(parser)
         return parser
 
@@ -164,6 +165,7 @@ def _parts(
     parsed_args: argparse.Namespace,
 ) -> 'tuple[user_data.Part, ...]':
     """Return what the guest is to do, as parts of its user data."""
+    from osc_gpu.guest import orders
     from osc_gpu.guest import user_data
 
     if parsed_args.license_token:
@@ -174,7 +176,13 @@ def _parts(
             )
         )
     order = guest_options.order_without_cloud(parsed_args)
-    return user_data.parts(order) if order else ()
+    if order is None:
+        return ()
+    try:
+        orders.refuse_secrets(order, _("a template"))
+    except ValueError as exc:
+        raise exceptions.CommandError(str(exc)) from exc
+    return user_data.parts(order)
 
 
 def _tenant(parsed_args: argparse.Namespace) -> 'stack_template.Tenant':

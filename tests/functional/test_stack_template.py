@@ -30,6 +30,7 @@ from tests.functional import shells
 
 COMMAND = ('gpu', 'stack', 'template', 'show')
 A100 = 'CUSTOM_PCI_10DE_20B5'
+DRIVER = ('--driver', 'nvidia', '--guest-os', 'ubuntu-24.04')
 HOSTILE = '"\'$(id) {get_param: x} #!'
 
 
@@ -194,18 +195,12 @@ class TestUser(TestCase):
     def test_launched(self):
         before = self.present(self.member)
         key = self.make_key(self.member)
-        template = stack_template.of_server(
-            stack_template.Server(
-                flavor=self.flavor,
-                image='cirros',
-                network='private',
-                external_network='public',
-                key_name=key,
-                name=HOSTILE,
-                parts=PARTS,
-            )
-        )
-        stack, outputs = self.launch(self.member, hot.dump(template))
+        template = self.template(
+            '--flavor', self.flavor, '--image', 'cirros',
+            '--network', 'private', '--external-network', 'public',
+            '--key-name', key, '--server-name', HOSTILE, *DRIVER,
+        )  # fmt: skip
+        stack, outputs = self.launch(self.member, template)
         server = self.member.compute.get_server(outputs['server_id'])
         self.assertEqual(
             ('ACTIVE', HOSTILE, key),
@@ -213,15 +208,58 @@ class TestUser(TestCase):
         )
         self.assert_gpu(server.id)
         self.assert_reachable(server.id, outputs)
-        self.assertEqual(PARTS, self.user_data(server.id))
+        self.assertEqual(self.printed(), self.user_data(server.id))
+        self.prove(server.id)
         self.forget_stack(self.member, stack)
         self.assertEqual(before, self.present(self.member))
         self.assertEqual({}, self.allocations(server.id))
 
+    def prove(self, server):
+        """Boot the guest; ask what it reports of its GPU."""
+        argv = ('gpu', 'server', 'verify', server, '-f', 'json')
+        silent = self.openstack(*argv, user='member')
+        self.assertEqual(1, silent.status, silent)
+        self.assertEqual('no report', silent.json['verdict'])
+        booted = base.run(
+            'osc-gpu-sandbox', 'guest', 'boot', server,
+            OSC_GPU_SANDBOX_STATE=str(self.state),
+        )  # fmt: skip
+        self.assertEqual((0, ''), (booted.status, booted.stderr))
+        self.assertIn('System   ubuntu-24.04\nGPUs     1\n', booted.stdout)
+        found = self.table(*argv[:-2], user='member')
+        self.assertEqual(('ok', []), (found['verdict'], found['problems']))
+        self.assertRegex(
+            found['summary'], '^1 of 1 GPUs, NVIDIA .*, driver [0-9.]+'
+        )
+
+    def test_parts_are_text_to_heat(self):
+        template = stack_template.of_server(
+            stack_template.Server(
+                flavor=self.flavor,
+                image='cirros',
+                network='private',
+                parts=PARTS,
+            )
+        )
+        _stack, outputs = self.launch(self.member, hot.dump(template))
+        self.assertEqual(PARTS, self.user_data(outputs['server_id']))
+
+    def printed(self):
+        """Return the parts that our own command would send to Nova."""
+        result = self.ok(
+            'gpu', 'server', 'create', self.name('server'),
+            '--flavor', self.flavor, '--image', 'cirros',
+            '--network', 'private', *DRIVER, '--print-user-data',
+            user='member',
+        )  # fmt: skip
+        return self.parts(email.message_from_string(result.stdout))
+
     def user_data(self, server):
         """Return the parts of what Nova was told to give the guest."""
         found = self.admin.compute.get_server(server).user_data
-        message = email.message_from_bytes(base64.b64decode(found))
+        return self.parts(email.message_from_bytes(base64.b64decode(found)))
+
+    def parts(self, message):
         self.assertEqual('multipart/mixed', message.get_content_type())
         return tuple(
             Part(

@@ -19,9 +19,9 @@ ALIAS = {'pci_passthrough:alias': 'a100:1'}
 GIB = 1 << 30
 
 
-def check(properties, specs, image=None, **flavor):
+def check(properties, specs, image=None, driver='', **flavor):
     subject = test_image_property_checks.subject(
-        properties, specs, image=image or {}
+        properties, specs, image=image or {}, driver=driver
     )
     made = test_image_property_checks.test_flavor_spec_checks.make(
         specs, **flavor
@@ -53,6 +53,26 @@ class TestCheck(unittest.TestCase):
         self.assert_found(
             'info', 'no-gpu', 'flavor g1 requests no GPU', '', {}, {}
         )
+
+    def test_driver(self):
+        vgpu = {'resources:CUSTOM_NVIDIA_A40_8Q': '1'}
+        for driver, specs in (
+            ('none', ALIAS),
+            ('nvidia', ALIAS),
+            ('nvidia-open', ALIAS),
+            ('nvidia-vgpu', vgpu),
+            ('amdgpu', {'pci_passthrough:alias': 'a1:1'}),
+        ):
+            self.assert_clean({}, specs, driver=driver)
+        for driver, specs, severity, words in (
+            ('amdgpu', ALIAS, 'error', 'cards of NVIDIA in a100:1'),
+            ('nvidia', vgpu, 'error', 'is a vGPU'),
+            # Who creates the server may know that it is one.
+            ('nvidia-vgpu', ALIAS, 'warning', '--virtual-functions if'),
+        ):
+            self.assert_found(
+                severity, 'driver', words, '', {}, specs, driver=driver
+            )
 
     def test_min_ram(self):
         image = {'min_ram': 256}

@@ -28,7 +28,7 @@ from osc_gpu.guest import user_data
 KERNEL = '6.1.0-42-cloud'
 #: A URL with all that a shell could take for its own.
 HOSTILE = (
-    "https://h/x.run?a='$(touch${IFS}pwned)'`touch${IFS}pwned`\"&END;#@BUILD@"
+    "https://h/'$(touch${IFS}pwned)'`touch${IFS}pwned`\"&END;/@BUILD@/x.run"
 )
 
 #: What the programs of a system do in a throw-away folder: they write down

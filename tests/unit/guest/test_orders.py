@@ -72,6 +72,38 @@ class TestValues(unittest.TestCase):
         self.assertNotIn('secret', str(caught.exception))
 
 
+class TestSecrets(unittest.TestCase):
+    def test_kept_files(self):
+        for url, words in (
+            ('https://me:top@h/x.run', 'has a user or a password in it'),
+            ('https://top@h/x.run', 'a user or a password'),
+            ('https://:top@h/x.run', 'a user or a password'),
+            ('https://h/x.run?token=top', 'a query or a fragment'),
+            ('https://h/x.run?', 'a query or a fragment'),
+            ('https://h/x.run#top', 'a query or a fragment'),
+        ):
+            for option, more in (
+                ('--driver-url', {'url': url}),
+                ('--report-url', {'report_url': url}),
+            ):
+                with self.assertRaises(ValueError) as caught:
+                    orders.refuse_secrets(
+                        orders.Order('nvidia', **more), 'a note'
+                    )
+                said = str(caught.exception)
+                self.assertTrue(said.startswith(f'{option} has '), said)
+                self.assertIn(words, said)
+                self.assertIn('a note is a file that is kept', said)
+                self.assertNotIn('top', said)
+        with self.assertRaisesRegex(ValueError, 'comes with each server'):
+            orders.refuse_secrets(orders.Order('nvidia', token='t'), 'it')
+
+    def test_no_secret(self):
+        orders.refuse_secrets(
+            orders.Order('nvidia', url='https://h:8/@/x.run'), 'it'
+        )
+
+
 class TestComplete(unittest.TestCase):
     def complete(self, order, found=None):
         return orders.complete(order, lambda: found)

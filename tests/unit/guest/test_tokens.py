@@ -28,10 +28,12 @@ def encoded(value):
     return base64.urlsafe_b64encode(raw).rstrip(b'=')
 
 
-def token(header=None, **claims):
+def token(header=None, size=256, **claims):
+    """Return a token whose signature has so many bytes."""
     claims = {'iss': 'NLS Service Instance', 'exp': NOW + 86400} | claims
-    parts = (encoded(header or {'alg': 'RS256'}), encoded(claims), b'c2ln')
-    return b'.'.join(parts)
+    header = encoded(header or {'alg': 'RS256'})
+    signature = encoded(bytes(n % 256 for n in range(size)))
+    return b'.'.join((header, encoded(claims), signature))
 
 
 class TestCheck(unittest.TestCase):
@@ -50,7 +52,7 @@ class TestCheck(unittest.TestCase):
                 )
 
     def test_it_need_not_expire(self):
-        parts = (encoded({'alg': 'x'}), encoded({'iss': 'x'}), b'x')
+        parts = (encoded({'alg': 'x'}), encoded({'iss': 'x'}), b'eA')
         self.assertTrue(tokens.check(b'.'.join(parts), NOW))
 
     def test_empty(self):
@@ -86,9 +88,57 @@ class TestCheck(unittest.TestCase):
             token().rpartition(b'.')[0],
             token().rpartition(b'.')[0] + b'.',
             token(header=[1]),
+            token(size=0),
+            token() + b'.eA',
+            token() + b'.',
+            token() + b'=',
+            token() + b'+',
+            token().rpartition(b'.')[0] + b'.!!!',
+            # Four characters have three bytes; one has none.
+            token(size=258) + b'A',
+            b'a.b.!!!',
             b'-----BEGIN-----',
         ):
             self.refused('not a JSON Web Token', content)
+
+    def test_signatures(self):
+        for algorithm, *sizes in (
+            ('RS256', 256, 384, 512),
+            ('PS512', 256, 512),
+            ('ES256', 64),
+            ('ES384', 96),
+            ('ES512', 132),
+            ('HS256', 32),
+            ('HS384', 48),
+            ('HS512', 64),
+            ('EdDSA', 64, 114),
+            # Of one that is not known it may have any size.
+            ('XY1', 1, 20, 300),
+        ):
+            header = {'alg': algorithm}
+            for size in sizes:
+                found = token(header, size)
+                self.assertEqual(found.decode(), tokens.check(found, NOW))
+                for wrong in (size - 30, size - 1, size + 1):
+                    if algorithm != 'XY1' and wrong > 0:
+                        self.refused(
+                            f'not one of {algorithm}: some of it is missing',
+                            token(header, wrong),
+                        )
+        self.assertEqual(342, len(token().rpartition(b'.')[2]))
+        for header in ({'alg': [1]}, {'alg': None}, {'typ': 'JWT'}):
+            self.assertTrue(tokens.check(token(header, 3), NOW))
+
+    def test_cut(self):
+        for header, size in (
+            ({'alg': 'RS256'}, 256),
+            ({'alg': 'RS256'}, 512),
+            ({'alg': 'ES256'}, 64),
+        ):
+            found = token(header, size)
+            for missing in range(1, 42):
+                with self.assertRaises(ValueError):
+                    tokens.check(found[:-missing], NOW)
 
     def test_no_text(self):
         self.refused('byte 3 is not text', b'ab\xff')
@@ -101,11 +151,11 @@ class TestCheck(unittest.TestCase):
         for value in ('soon', None, True, -1, 1e300, [1]):
             self.refused('its exp is not a time', token(exp=value))
         nan = b'{"exp": NaN}'
-        content = b'.'.join((encoded({'a': 1}), encoded(nan), b'x'))
+        content = b'.'.join((encoded({'a': 1}), encoded(nan), b'eA'))
         self.refused('its exp is not a time', content)
 
     def test_deep(self):
-        content = b'.'.join((encoded({'a': 1}), encoded(b'[' * 9000), b'x'))
+        content = b'.'.join((encoded({'a': 1}), encoded(b'[' * 9000), b'eA'))
         self.refused('not a JSON Web Token', content)
 
     @hypothesis.given(strategies.binary(max_size=200))

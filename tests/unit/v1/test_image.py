@@ -87,6 +87,15 @@ class TestCheckImage(TestCase):
         )
         self.assertEqual(['secure-boot'], [f['Check'] for f in found])
 
+    def test_driver_of_another_vendor(self):
+        self.nova.add('g1', {'pci_passthrough:alias': 'nvidia-t4:1'}, disk=0)
+        found = self.check(
+            'ubuntu', '--flavor', 'g1', '--driver', 'amdgpu', status=1
+        )
+        self.assertIn(
+            ('error', 'driver'), [(f['Severity'], f['Check']) for f in found]
+        )
+
     def test_system(self):
         self.image['os_distro'] = 'fedora'
         found = self.check('--driver', 'amdgpu', status=1)

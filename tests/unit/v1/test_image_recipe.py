@@ -69,11 +69,15 @@ class TestShowImageRecipe(base.TestCase):
             line = self.fails('gpu', 'image', 'recipe', 'show', *argv, *more)
             self.assertIn(words, line)
 
-    def test_password_in_the_url(self):
-        line = self.fails(
-            'gpu', 'image', 'recipe', 'show', '--for', 'virt-customize',
-            '--guest-os', 'rocky-9', '--driver', 'nvidia-vgpu',
-            '--driver-url', 'https://me:secret@h/x.run',
-        )  # fmt: skip
-        self.assertIn('a recipe is a file that is kept', line)
-        self.assertNotIn('secret', line)
+    def test_secret_in_the_url(self):
+        for url in (
+            'https://me:passw0rd@h/x.run',
+            'https://h/x.run?token=passw0rd',
+        ):
+            line = self.fails(
+                'gpu', 'image', 'recipe', 'show', '--for', 'virt-customize',
+                '--guest-os', 'rocky-9', '--driver', 'nvidia-vgpu',
+                '--driver-url', url,
+            )  # fmt: skip
+            self.assertIn('a recipe is a file that is kept', line)
+            self.assertNotIn('passw0rd', line)

@@ -542,6 +542,14 @@ class TestForbidden(TestCase):
             'security group nls (',
             line,
         )
+        self.assertNotIn('Run the same command again', line)
+        self.assertTrue(
+            line.endswith(
+                'The same command is refused again until that is settled; '
+                'then it goes on.'
+            ),
+            line,
+        )
 
 
 class TestProject(TestCase):

@@ -76,6 +76,18 @@ class TestCase(test_server_create.TestCase):
         created = self.posted()[0]['server']
         return base64.b64decode(created['user_data'])
 
+    def image_has(self, **properties):
+        """Let the image have these properties."""
+        image = {
+            'id': test_server_create.IMAGE_ID,
+            'name': 'any',
+            'status': 'active',
+            **properties,
+        }
+        self.cloud.get(
+            f'{base.IMAGE}/v2/images/{test_server_create.IMAGE_ID}', json=image
+        )
+
     def refused(self, words, *argv):
         text = self.fails(*self.argv(*argv))
         self.assertIn(words, text)
@@ -109,16 +121,7 @@ class TestDriver(TestCase):
         self.assertEqual(own, first.get_payload(decode=True))
 
     def test_the_image_says_what_is_in_it(self):
-        image = {
-            'id': test_server_create.IMAGE_ID,
-            'name': 'rocky',
-            'status': 'active',
-            'os_distro': 'rocky',
-            'os_version': '9.4',
-        }
-        self.cloud.get(
-            f'{base.IMAGE}/v2/images/{test_server_create.IMAGE_ID}', json=image
-        )
+        self.image_has(os_distro='rocky', os_version='9.4')
         self.table(*self.argv('--driver', 'nvidia'))
         self.assertIn(b'SYSTEM=rocky-9\n', self.sent())
         images = [r for r in self.requests if '/images/' in r]
@@ -128,6 +131,18 @@ class TestDriver(TestCase):
 class TestRefused(TestCase):
     def test_unknown_system(self):
         self.refused('--guest-os', '--driver', 'nvidia')
+
+    def test_a_system_that_no_driver_is_for(self):
+        self.image_has(os_distro='fedora', os_version='40')
+        text = self.refused(
+            'a driver cannot be installed in fedora 40', '--driver', 'nvidia'
+        )
+        self.assertIn('it can in ubuntu-22.04, ', text)
+        self.image_has(os_distro='x\ny', os_version='$(id)' * 99)
+        self.refused(r'in x\ny $(id)', '--driver', 'nvidia')
+        # Without a version it may be any.
+        self.image_has(os_distro='ubuntu')
+        self.refused('is not known', '--driver', 'nvidia')
 
     def test_misfits(self):
         self.refused('not for the cards of NVIDIA', '--driver', 'amdgpu')
@@ -184,8 +199,33 @@ class TestRefused(TestCase):
             *DRIVER, '--license-token', path,
         )  # fmt: skip
 
+    def test_what_only_a_driver_has_a_use_for(self):
+        for argv in (('--guest-os', 'rocky-9'), ('--virtual-functions',)):
+            for more in ((), ('--verify',), ('--print-user-data',)):
+                self.refused(
+                    f'{argv[0]} is of no use without --driver', *argv, *more
+                )
+        self.assertEqual([], [r for r in self.requests if 'images' in r])
+
     def test_timeout_alone(self):
         self.refused('of no use', '--timeout', '9')
+
+
+class TestMisfits(TestCase):
+    def test_refused(self):
+        for specs, driver, words in (
+            ({'pci_passthrough:alias': 'nvidia-t4:1'}, 'amdgpu', 'NVIDIA'),
+            ({'pci_passthrough:alias': 'a40:1'}, 'amdgpu', 'Intel, NVIDIA'),
+            ({'resources:CUSTOM_NVIDIA_A40_8Q': '1'}, 'nvidia', 'a vGPU'),
+            ({'resources:CUSTOM_NVIDIA_A40_8Q': '1'}, 'amdgpu', 'NVIDIA'),
+        ):
+            with self.subTest((specs, driver)):
+                found = test_server.flavor('g1.a100', extra_specs=specs)
+                self.cloud.get(test_server.FLAVORS, json={'flavors': [found]})
+                self.refused(
+                    words, '--driver', driver, '--guest-os', 'ubuntu-24.04',
+                    '--print-user-data',
+                )  # fmt: skip
 
 
 class TestLicense(TestCase):
@@ -314,6 +354,32 @@ class TestFloatingIp(TestCase):
             "no external network 'lab'",
             *DRIVER, '--floating-ip', 'lab', '--print-user-data',
         )  # fmt: skip
+
+    def test_no_port(self):
+        for argv in (
+            ('--floating-ip', 'public'),
+            ('--floating-ip-address', '203.0.113.9'),
+        ):
+            for none in (('--no-network',), ('--nic', 'none')):
+                self.assertIn(
+                    f'{argv[0]} is of no use with --no-network',
+                    self.fails(*self.without_network(), *argv, *none),
+                )
+        self.assertEqual([], self.posted())
+        self.assertEqual([], [r for r in self.requests if '/v2.0/' in r])
+        # A network may be called so.
+        self.cloud.get(
+            f'{base.NETWORK}/v2.0/networks/none',
+            json={'network': {'id': 'n-9', 'name': 'none'}},
+        )
+        self.table(
+            *self.without_network(),
+            '--network', 'none', '--floating-ip', 'public',
+        )  # fmt: skip
+
+    def without_network(self):
+        network = ('--network', test_server_create.NETWORK_ID)
+        return [word for word in self.argv() if word not in network]
 
     def test_refused_after(self):
         for status, body, words in (

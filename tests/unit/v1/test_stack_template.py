@@ -10,9 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import email
+
 import yaml
 
 from tests.unit import base
+from tests.unit.v1 import test_server_create
 
 COMMAND = ('gpu', 'stack', 'template', 'show')
 ADMIN = (*COMMAND, '--variant', 'admin')
@@ -110,6 +113,22 @@ class TestShowStackTemplate(base.TestCase):
                 '--external-network goes with --variant user only',
             ),
             (
+                (*ADMIN, '--driver', 'nvidia', '--alias', 'a100'),
+                '--driver goes with --variant user only',
+            ),
+            (
+                (*ADMIN, '--guest-os', 'rocky-9', '--alias', 'a100'),
+                '--guest-os goes with --variant user only',
+            ),
+            (
+                (*ADMIN, '--license-token', 'x', '--alias', 'a100'),
+                '--license-token goes with --variant user only',
+            ),
+            (
+                (*COMMAND, '--guest-os', 'rocky-9'),
+                '--guest-os is of no use without --driver',
+            ),
+            (
                 (*COMMAND, '--disk', '0'),
                 '--disk goes with --variant admin only',
             ),
@@ -138,13 +157,112 @@ class TestShowStackTemplate(base.TestCase):
         self.assertIn('No GPU is requested: give --alias or --vgpu', line)
         self.assertEqual([], self.cloud.request_history)
 
+    def test_no_secret_is_kept(self):
+        for option, url in (
+            ('--driver-url', 'https://me:passw0rd@h/x.run'),
+            ('--driver-url', 'https://h/x.run?token=passw0rd'),
+            ('--report-url', 'https://me:passw0rd@h/'),
+        ):
+            line = self.fails(
+                *COMMAND, '--driver', 'nvidia', '--guest-os', 'rocky-9',
+                option, url,
+            )  # fmt: skip
+            self.assertIn(f'{option} has ', line)
+            self.assertIn('a template is a file that is kept', line)
+            self.assertNotIn('passw0rd', line)
+        # It is not read, nor does it have to be there.
+        line = self.fails(*COMMAND, '--license-token', 'none-such')
+        self.assertIn('--license-token: a template is no place', line)
+
     def test_usage(self):
         for argv, message in (
             (('--variant', 'x'), "invalid choice: 'x'"),
             (('--flavor', ''), 'argument --flavor: is empty'),
             (('--vcpus', '0'), "'0' is not a whole number from 1"),
             (('--alias', 'a100:0'), "the count '0' is not a whole number"),
+            (('--virtual-functions',), 'arguments: --virtual-functions'),
         ):
             with self.subTest(argv):
                 line = self.fails(*COMMAND, *argv, status=2)
                 self.assertIn(message, line)
+
+
+class TestDriver(test_server_create.TestCase):
+    def parts(self, *argv):
+        """Return the parts of a template's user data, and the template."""
+        template = yaml.safe_load(self.ok(*COMMAND, *argv).stdout)
+        self.assertEqual([], self.cloud.request_history)
+        resources = template['resources']
+        found = []
+        for part in resources['user_data']['properties']['parts']:
+            config = resources[part['config']['get_resource']]
+            self.assertEqual('OS::Heat::SoftwareConfig', config['type'])
+            found.append(
+                (
+                    f'{part["type"]}/{part["subtype"]}',
+                    part['filename'],
+                    config['properties']['config'],
+                )
+            )
+        return found, template
+
+    def sent(self, *argv):
+        """Return the parts that a server would be created with."""
+        text = self.ok(*self.argv(*argv, '--print-user-data')).stdout
+        return [
+            (
+                part.get_content_type(),
+                part.get_filename(),
+                part.get_payload(decode=True).decode(),
+            )
+            for part in email.message_from_string(text).get_payload()
+        ]
+
+    def test_as_a_server_is_created(self):
+        for argv in (
+            ('--driver', 'none'),
+            ('--workload', 'smoke', '--report-url', "https://h/'$(id)'"),
+            ('--driver', 'nvidia', '--guest-os', 'ubuntu-24.04',
+             '--cuda', '12.9', '--workload', 'smoke'),
+            ('--driver', 'nvidia-open', '--guest-os', 'rocky-9',
+             '--driver-url', "https://h/{get_param:flavor}'$(id)'.run"),
+        ):  # fmt: skip
+            with self.subTest(argv):
+                self.cloud.reset_mock()
+                found, template = self.parts(*argv)
+                self.assertEqual(self.sent(*argv), found)
+                self.assertEqual(
+                    ['security_group', 'port', 'part_1', 'user_data',
+                     'server'],
+                    [*template['resources']],
+                )  # fmt: skip
+                server = template['resources']['server']['properties']
+                self.assertEqual('RAW', server['user_data_format'])
+                self.assertEqual(
+                    {'get_resource': 'user_data'}, server['user_data']
+                )
+
+    def test_refused(self):
+        for argv, message in (
+            (
+                ('--driver', 'nvidia'),
+                'which system is in the image is not known: name one with '
+                '--guest-os, of ',
+            ),
+            (
+                ('--driver', 'amdgpu', '--cuda', '12.9'),
+                "--driver-url and --cuda are for NVIDIA's drivers",
+            ),
+            (
+                ('--driver', 'nvidia-vgpu', '--license-token', '/none/such'),
+                '--license-token: a template is no place for a secret; '
+                'launch with: openstack gpu server create',
+            ),
+            (
+                ('--license-feature', 'vws'),
+                '--license-token and --license-feature need --driver',
+            ),
+        ):
+            with self.subTest(argv):
+                self.assertIn(message, self.fails(*COMMAND, *argv))
+        self.assertEqual([], self.cloud.request_history)

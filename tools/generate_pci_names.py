@@ -70,6 +70,13 @@ INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN
 CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE)
 ARISING IN ANY WAY OUT OF THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE
 POSSIBILITY OF SUCH DAMAGE.
+
+osc_gpu/data/vgpu_types.txt and osc_gpu/data/mig_profiles.txt have facts from
+two examples of NVIDIA's: examples/config-example.yaml of vgpu-device-manager,
+https://github.com/NVIDIA/vgpu-device-manager, and
+deployments/systemd/config-default.yaml of mig-parted,
+https://github.com/NVIDIA/mig-parted.  Both are Copyright (c) NVIDIA
+CORPORATION and licensed under the Apache License, Version 2.0.
 """
 
 

@@ -33,7 +33,7 @@ from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_providers
 from osc_gpu.cloud import audit_reading
 from osc_gpu.cloud import audit_servers
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 
 Options = audit_model.Options
 Problem = audit_model.Problem

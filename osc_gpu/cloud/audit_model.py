@@ -25,7 +25,7 @@ import functools
 
 from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import allocations
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import servers

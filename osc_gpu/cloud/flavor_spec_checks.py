@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from osc_gpu.cloud import aliases
 from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import gpu_groups
 from osc_gpu.cloud import resource_request

@@ -21,7 +21,7 @@ import dataclasses
 from openstack import connection
 
 from osc_gpu.cloud import extra_specs
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import image_flavor_checks
 from osc_gpu.cloud import image_properties

@@ -14,7 +14,7 @@
 
 from collections.abc import Iterator
 
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import flavor_specs
 from osc_gpu.cloud import image_properties as props
 from osc_gpu.cloud import image_subject

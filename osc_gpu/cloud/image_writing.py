@@ -23,7 +23,7 @@ from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from osc_gpu.cloud import errors
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import image_checks
 from osc_gpu.cloud import image_properties
 from osc_gpu.cloud import images

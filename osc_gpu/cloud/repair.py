@@ -33,7 +33,7 @@ from osc_gpu.cloud import audit
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import errors
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import repair_consumers
 from osc_gpu.cloud import repair_excess

@@ -92,6 +92,37 @@ def vendors_called(word: str) -> frozenset[str]:
     )
 
 
+def vendor_named(name: str) -> str | None:
+    """Return the id of the vendor of GPUs that has this name in full.
+
+    :param name: in any case: nVidia has become NVIDIA
+    """
+    return _vendors().get(name.casefold())
+
+
+def vendor_of(text: str) -> str | None:
+    """Return the id of the vendor of GPUs with whose name a text begins."""
+    text = text.casefold()
+    for name, vendor_id in _vendors().items():
+        if text.startswith(f'{name} '):
+            return vendor_id
+    return None
+
+
+@functools.cache
+def _vendors() -> dict[str, str]:
+    """Return the ids of vendors by their names, where these are of one."""
+    found = re.findall(
+        '^([0-9a-f]{4})[ \t]+(\\S.*)$', _own_text(), re.MULTILINE
+    )
+    names = [name.casefold() for _id, name in found]
+    return {
+        name: vendor_id
+        for (vendor_id, _name), name in zip(found, names)
+        if names.count(name) == 1
+    }
+
+
 @functools.cache
 def _own_text() -> str:
     from importlib import resources

@@ -47,7 +47,7 @@ that is an error. Nothing is changed, and no server is made.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu.cloud import findings
+        from osc_gpu import findings
         from osc_gpu.cloud import flavor_checks
 
         found = flavor_checks.read(

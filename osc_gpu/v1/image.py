@@ -161,7 +161,7 @@ can type.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu.cloud import findings
+        from osc_gpu import findings
         from osc_gpu.cloud import image_checks
 
         found = image_checks.read(

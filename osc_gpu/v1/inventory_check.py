@@ -71,7 +71,7 @@ class CheckInventory(command.Check):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         from osc_gpu.cloud import audit
-        from osc_gpu.cloud import findings
+        from osc_gpu import findings
 
         inventory_repair.check_options(parsed_args)
         project = options.find_project(self.connection, parsed_args)

@@ -101,7 +101,7 @@ def repair(
 
     :returns: what to show, and whether an error is left
     """
-    from osc_gpu.cloud import findings
+    from osc_gpu import findings
     from osc_gpu.cloud import interrupts
     from osc_gpu.cloud import repair
 

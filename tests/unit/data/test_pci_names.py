@@ -54,6 +54,7 @@ class TestCase(unittest.TestCase):
             pci_names._own_text,
             pci_names._system_text,
             pci_names._section,
+            pci_names._vendors,
         ):
             cached.cache_clear()
 
@@ -62,6 +63,38 @@ class TestCase(unittest.TestCase):
             content = content.encode()
         (self.folder / name).write_bytes(content)
         self.forget()
+
+
+class TestVendors(TestCase):
+    def test_names(self) -> None:
+        for name, vendor_id in {
+            'NVIDIA Corporation': '10de',
+            'nVidia Corporation': '10de',
+            'Advanced Micro Devices, Inc. [AMD/ATI]': '1002',
+            'Intel Corporation': '8086',
+            'NVIDIA': None,
+            'ASPEED Technology, Inc.': None,
+            '': None,
+        }.items():
+            self.assertEqual(vendor_id, pci_names.vendor_named(name), name)
+
+    def test_names_before_others(self) -> None:
+        for text, vendor_id in {
+            'NVIDIA Corporation GP104 [GeForce GTX 1080]': '10de',
+            'Intel Corporation Device 0001': '8086',
+            'NVIDIA CorporationX': None,
+            'Matrox Electronics Systems Ltd. G200eR2': None,
+        }.items():
+            self.assertEqual(vendor_id, pci_names.vendor_of(text), text)
+
+    def test_name_of_two(self) -> None:
+        table = '10de  Twins Ltd.\n\t0001  A\n1002  Twins Ltd.\n\t0001  B\n'
+        with mock.patch.object(
+            pci_names, '_own_text', autospec=True, return_value=table
+        ) as text:
+            text.cache_clear = lambda: None
+            self.assertIsNone(pci_names.vendor_named('Twins Ltd.'))
+            pci_names._vendors.cache_clear()
 
 
 class TestOwnTable(TestCase):

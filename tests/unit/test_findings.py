@@ -12,7 +12,7 @@
 
 import unittest
 
-from osc_gpu.cloud import findings
+from osc_gpu import findings
 
 
 def finding(severity, subject='s', check='c'):

@@ -1,0 +1,252 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import os
+import pathlib
+import tempfile
+import unittest
+
+from osc_gpu import findings
+from osc_gpu.node import config_check
+from osc_gpu.node import configs
+from osc_gpu.node import file_tree
+from osc_gpu.node import files as node_files
+from osc_gpu.node import releases
+from tests.unit.node import nodes
+
+
+class TestCase(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def files(self, tool='nova', machine='gtx1080', alias='nvidia'):
+        return configs.files(tool, nodes.match([machine], [alias]))
+
+    def put(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+class TestWrite(TestCase):
+    def test_places(self):
+        for file, places in (
+            (node_files.File('/etc/a', '', hosts=()), ['compute/etc/a']),
+            (
+                node_files.File('/etc/a', '', hosts=('x', 'y')),
+                ['compute/x/etc/a', 'compute/y/etc/a'],
+            ),
+            (
+                node_files.File('/etc/a', '', node_files.CONTROLLER),
+                ['controller/etc/a'],
+            ),
+            (node_files.File('/a', '', node_files.DEPLOYMENT), ['a']),
+        ):
+            self.assertEqual(places, list(file_tree.places(file)))
+
+    def test_twice(self):
+        found = self.files()
+        self.assertEqual(2, len(file_tree.write(self.folder, found)))
+        self.assertEqual((), file_tree.write(self.folder, found))
+
+    def test_other_content_is_left(self):
+        found = self.files()
+        place = 'compute/etc/nova/nova.conf'
+        for content in ('mine\n', b'\xff'):
+            path = self.put(place, '')
+            path.write_bytes(
+                content if isinstance(content, bytes) else content.encode()
+            )
+            with self.assertRaisesRegex(ValueError, f'{place} is there and'):
+                file_tree.write(self.folder, found)
+            # Nothing at all is written then.
+            self.assertEqual(
+                [path], [p for p in self.folder.rglob('*') if p.is_file()]
+            )
+
+    def test_nothing_outside(self):
+        evil = node_files.File('../a', '', node_files.DEPLOYMENT)
+        with self.assertRaisesRegex(ValueError, 'outside'):
+            file_tree.write(self.folder, [evil])
+        outside = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, outside)
+        (self.folder / 'compute').symlink_to(outside)
+        with self.assertRaisesRegex(ValueError, 'outside'):
+            file_tree.write(self.folder, self.files())
+        dangling = self.folder / 'local.conf'
+        dangling.symlink_to(self.folder / 'nowhere')
+        with self.assertRaises(OSError):
+            file_tree.write(self.folder, self.files('devstack'))
+
+
+class TestCheck(TestCase):
+    def check(self, path, wanted=None, release='2026.2', **more):
+        return [
+            (found.severity, found.check, found.detail)
+            for found in config_check.check(
+                wanted or self.files(), path, releases.parse(release), **more
+            )
+        ]
+
+    def test_what_was_written_is_right(self):
+        for tool in configs.TOOLS:
+            if tool in ('tripleo', 'systemd'):
+                # The one has ended, the other has nothing to do for this.
+                continue
+            wanted = self.files(tool)
+            folder = self.folder / tool
+            file_tree.write(folder, wanted)
+            with self.subTest(tool):
+                self.assertEqual([], self.check(folder, wanted))
+
+    def test_missing_file(self):
+        self.assertEqual(
+            [('error', 'missing-file', 'it is not there')] * 2,
+            self.check(self.folder),
+        )
+
+    def test_same_meaning(self):
+        path = self.put(
+            'nova.conf',
+            '[DEFAULT]\ndebug = True\n'
+            'pci_passthrough_whitelist = [{"product_id": "1b80",\n'
+            '    "vendor_id": "10de"}]\n'
+            '[pci]\nreport_in_placement = true\n'
+            'alias: {"name":"nvidia","product_id":"1b80","vendor_id":"10de"}\n'
+            'alias = {"name":"nic","vendor_id":"8086","product_id":"1"}\n',
+        )
+        self.assertEqual(
+            [
+                (
+                    'warning',
+                    'old-name',
+                    '[DEFAULT] pci_passthrough_whitelist is an old name of '
+                    '[pci] device_spec',
+                ),
+                ('info', 'more', '[pci] alias nic is there besides'),
+            ],
+            self.check(path, reader='compute'),
+        )
+
+    def test_differing(self):
+        path = self.put(
+            'nova.conf',
+            '[filter_scheduler]\nenabled_filters = ComputeFilter\n'
+            'pci_in_placement = False\n'
+            '[pci]\nalias = {"name": "nvidia", "vendor_id": "10de", '
+            '"product_id": "1b81"}\n',
+        )
+        self.assertEqual(
+            [
+                (
+                    'error',
+                    'option',
+                    '[filter_scheduler] enabled_filters has no '
+                    'PciPassthroughFilter',
+                ),
+                (
+                    'error',
+                    'option',
+                    "[filter_scheduler] pci_in_placement is 'False'",
+                ),
+                (
+                    'error',
+                    'option',
+                    '[pci] alias nvidia is not there as it is to be',
+                ),
+            ],
+            self.check(path, reader='controller'),
+        )
+
+    def test_types(self):
+        wanted = configs.files(
+            'nova', nodes.match(['a100-mig'], vgpus=nodes.KAYOBE_VGPUS)
+        )
+        path = self.put(
+            'nova.conf',
+            '[devices]\nenabled_vgpu_types=nvidia-697, nvidia-699,nvidia-700\n'
+            '[vgpu_nvidia-700]\nmdev_class = CUSTOM_NVIDIA_700\n'
+            'device_addresses = 0000:17:00.5,0000:17:00.4,0000:17:00.6\n'
+            '[mdev_nvidia-699]\nmdev_class = CUSTOM_NVIDIA_699\n'
+            'device_addresses = 0000:17:00.7\n'
+            '[mdev_nvidia-697]\ndevice_addresses = 0000:65:00.4\n',
+        )
+        self.assertEqual(
+            [
+                (
+                    'error',
+                    'option',
+                    "[mdev_nvidia-697] device_addresses is '0000:65:00.4'",
+                ),
+                (
+                    'error',
+                    'option',
+                    '[mdev_nvidia-697] mdev_class is not set',
+                ),
+                (
+                    'warning',
+                    'old-name',
+                    '[devices] enabled_vgpu_types is an old name of '
+                    '[devices] enabled_mdev_types',
+                ),
+            ],
+            self.check(path, wanted),
+        )
+
+    def test_text(self):
+        wanted = self.files('modprobe')
+        path = self.put('osc-gpu.conf', 'blacklist nouveau\nmine\n')
+        ((severity, check, detail),) = self.check(path, wanted)
+        self.assertEqual(('error', 'text'), (severity, check))
+        self.assertRegex(detail, r'^\d+ lines are missing and \d+ are too')
+        path.write_text(wanted[0].text.rstrip('\n'))
+        self.assertEqual(
+            [('error', 'text', 'it ends otherwise')], self.check(path, wanted)
+        )
+
+    def test_no_json(self):
+        path = self.put('nova.conf', '[pci]\nalias = {name: nvidia}\n')
+        details = [d for _s, _c, d in self.check(path, reader='compute')]
+        self.assertTrue(any('it is no JSON' in d for d in details), details)
+
+    def test_refused(self):
+        path = self.put('nova.conf', '[pci]\n')
+        for more, words in (
+            ({}, 'say which with --reader or --node'),
+            ({'reader': 'deployment'}, 'there is no file'),
+        ):
+            with self.assertRaisesRegex(ValueError, words):
+                self.check(path, **more)
+        for content in (b'\xff\xfe', b'[a]\n' * (1 << 19), b'hello'):
+            path.write_bytes(content)
+            with self.assertRaisesRegex(ValueError, 'nova.conf'):
+                self.check(path, reader='compute')
+
+    def test_one_of_several_nodes(self):
+        wanted = configs.files(
+            'nova',
+            nodes.match(['k80', 'p100'], ['K80=10de:102d', 'p=10de:15f8']),
+        )
+        file_tree.write(self.folder, wanted)
+        self.assertEqual([], self.check(self.folder, wanted, host='sas03'))
+        path = self.folder / 'compute/sas03/etc/nova/nova.conf'
+        self.assertEqual(
+            [], self.check(path, wanted, reader='compute', host='sas03')
+        )
+        found = self.check(
+            path, wanted, reader='compute', host='overcloud-compute-0'
+        )
+        self.assertIn(findings.ERROR, [severity for severity, *_m in found])

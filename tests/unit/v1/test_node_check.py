@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+from unittest import mock
+
+from tests.unit import base
+from tests.unit.node import machines
+from tests.unit.node import sound
+from tests.unit.v1 import node_case
+
+
+class TestCheckNode(node_case.TestCase):
+    def check(self, *argv, status=0):
+        result = self.openstack('gpu', 'node', 'check', *argv, '-f', 'json')
+        self.assertEqual((status, ''), (result.status, result.stderr))
+        return result.json
+
+    def test_clean(self):
+        path = self.write('a.json', sound.k80())
+        self.assertEqual(
+            [], self.check('--for', 'passthrough', '--from', path)
+        )
+        self.assertEqual([], self.check('--from', path))
+
+    def test_error(self):
+        path = self.write('a.json', sound.k80(has_iommu=False))
+        self.assertEqual(
+            [
+                dict(
+                    zip(
+                        node_case.COLUMNS,
+                        (
+                            'error',
+                            'iommu',
+                            'gpu1',
+                            'there is no IOMMU: it is off in the firmware; '
+                            'without one no server gets a card',
+                            'Turn on VT-d in the firmware',
+                        ),
+                        strict=True,
+                    )
+                )
+            ],
+            self.check('--for', 'passthrough', '--from', path, status=1),
+        )
+
+    def test_purposes(self):
+        path = self.write('a.json', sound.l40s())
+        self.assertEqual([], self.check('--for', 'vfio-vgpu', '--from', path))
+        for purpose, check in (
+            ('vgpu', 'vendor-vfio'),
+            ('passthrough', 'driver'),
+        ):
+            found = self.check('--for', purpose, '--from', path, status=1)
+            self.assertEqual([check], [f['Check'] for f in found])
+
+    def test_root(self):
+        root = machines.build('gtx1080', self.folder / 'root')
+        found = self.check(
+            '--for', 'passthrough', '--root', str(root), status=1
+        )
+        self.assertEqual(
+            [('error', 'group'), ('warning', 'iommu-pt')],
+            [(f['Severity'], f['Check']) for f in found],
+        )
+
+    def test_lspci(self):
+        path = self.write('lspci.txt', node_case.LSPCI)
+        (finding,) = self.check('--for', 'passthrough', '--from', path)
+        self.assertEqual(
+            ('info', 'unknown'), (finding['Severity'], finding['Check'])
+        )
+
+    def test_some(self):
+        path = self.write(
+            'a.json',
+            sound.node(
+                sound.gpu('0000:04:00.0', '10de:102d'),
+                sound.gpu('0000:05:00.0', '10de:1eb8', 'nvidia'),
+            ),
+        )
+        passthrough = ('--for', 'passthrough', '--from', path)
+        for argv, status in (
+            ((), 1),
+            (('--address', '0000:04:00.0'), 0),
+            (('--address', '04:00.0'), 0),
+            (('--alias', 'k80'), 0),
+            (('--alias', 'gpu=10de:102d'), 0),
+            (('--alias', 'T4'), 1),
+            (('--alias', 'k80', '--alias', 't4'), 1),
+            (('--alias', 'k80', '--address', '05:00.0'), 1),
+        ):
+            with self.subTest(argv):
+                self.check(*passthrough, *argv, status=status)
+
+    def test_alias_of_vfs(self):
+        vfs = sound.vfs('0000:05:00.0', '1002:74b5', 8, None, 'vfio-pci')
+        path = self.write(
+            'a.json',
+            sound.node(
+                sound.gpu(
+                    '0000:05:00.0', '1002:74a1', 'gim', total_vfs=8, vfs=vfs
+                ),
+                sound.gpu('0000:06:00.0', '10de:1eb8', 'nvidia'),
+            ),
+        )
+        argv = ('--for', 'passthrough', '--from', path)
+        self.assertEqual([], self.check(*argv, '--alias', 'mi=1002:74b5'))
+        self.check(*argv, '--alias', 't4', status=1)
+
+    def test_none_of_those(self):
+        path = self.write(
+            'a.json',
+            sound.node(
+                sound.gpu('0000:04:00.0', '10de:102d'),
+                sound.gpu('0000:05:00.0', '10de:1eb8'),
+            ),
+        )
+        for argv, words in (
+            (
+                ('--address', '06:00.0'),
+                '--address 0000:06:00.0: no GPU is there; GPUs: 0000:04:00.0,',
+            ),
+            (('--alias', 'gpu'), 'matches no model'),
+            (('--alias', 'a100=10de:20b5'), 'no GPU is 10de:20b5'),
+        ):
+            with self.subTest(argv):
+                line = self.fails(
+                    'gpu', 'node', 'check', '--from', path, *argv
+                )
+                self.assertIn(words, line)
+
+    def test_no_gpu(self):
+        path = self.write('a.json', sound.node())
+        self.assertIn(
+            'no GPU', self.fails('gpu', 'node', 'check', '--from', path)
+        )
+
+    def test_bad_options(self):
+        for argv in (
+            ('--for', 'mig'),
+            ('--address', '04:00'),
+            ('--address', '04:00.0; reboot'),
+            ('--alias', 'a=b'),
+            ('--from', ''),
+        ):
+            with self.subTest(argv):
+                self.fails('gpu', 'node', 'check', *argv, status=2)
+
+    def test_no_cloud_is_asked(self):
+        path = self.write('a.json', sound.k80())
+        with mock.patch.object(base, 'AUTH_URL', ''):
+            self.check('--from', path)
+        self.assertEqual([], self.cloud.request_history)

@@ -15,9 +15,9 @@
 from collections.abc import Iterator
 
 from osc_gpu.cloud import audit_model
-from osc_gpu import findings
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import servers
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import datetime
 
 from osc_gpu.cloud import audit_model
-from osc_gpu import findings
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import servers
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 #: Types of migrations that claim PCI devices on two hosts (facts 4).

@@ -25,7 +25,6 @@ import functools
 
 from osc_gpu.cloud import alias_classes
 from osc_gpu.cloud import allocations
-from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
@@ -34,6 +33,7 @@ from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_classes
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 EXCESS = 'excess'

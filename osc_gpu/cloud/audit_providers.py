@@ -18,10 +18,10 @@ from collections.abc import Mapping
 
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import servers
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 _ONE_TIME_USE = 'HW_PCI_ONE_TIME_USE'

@@ -19,8 +19,8 @@ import dataclasses
 from typing import NamedTuple
 
 from osc_gpu.cloud import audit_model
-from osc_gpu import findings
 from osc_gpu.cloud import servers
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 

@@ -30,7 +30,6 @@ from osc_gpu.cloud import aliases
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import flavor_cloud_checks
 from osc_gpu.cloud import flavor_facts
 from osc_gpu.cloud import flavor_spec_checks
@@ -40,6 +39,7 @@ from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_request
 from osc_gpu.cloud import rest
 from osc_gpu.cloud import side_by_side
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)

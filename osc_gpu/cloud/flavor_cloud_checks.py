@@ -19,10 +19,10 @@ from osc_gpu.cloud import aliases
 from osc_gpu.cloud import capacity
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import flavor_facts
 from osc_gpu.cloud import flavor_spec_checks
 from osc_gpu.cloud import flavors
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 Found = Iterator[findings.Finding]

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 
 from osc_gpu.cloud import aliases
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import gpu_groups
 from osc_gpu.cloud import resource_request
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 Found = Iterator[findings.Finding]

@@ -21,7 +21,6 @@ import dataclasses
 from openstack import connection
 
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import image_flavor_checks
 from osc_gpu.cloud import image_properties
@@ -29,6 +28,7 @@ from osc_gpu.cloud import image_property_checks
 from osc_gpu.cloud import image_subject
 from osc_gpu.cloud import images
 from osc_gpu.cloud import side_by_side
+from osc_gpu import findings
 
 #: Reads os_distro and os_version; says what system it is, '' if none that a
 #: driver can be installed on.

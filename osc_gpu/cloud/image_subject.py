@@ -17,10 +17,10 @@ import dataclasses
 import shlex
 
 from osc_gpu.cloud import extra_specs
-from osc_gpu import findings
 from osc_gpu.cloud import flavors
 from osc_gpu.cloud import image_properties
 from osc_gpu.cloud import images
+from osc_gpu import findings
 
 Found = Iterator[findings.Finding]
 

@@ -23,10 +23,10 @@ from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from osc_gpu.cloud import errors
-from osc_gpu import findings
 from osc_gpu.cloud import image_checks
 from osc_gpu.cloud import image_properties
 from osc_gpu.cloud import images
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 LOG = logging.getLogger(__name__)

@@ -33,13 +33,13 @@ from osc_gpu.cloud import audit
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import errors
-from osc_gpu import findings
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import repair_consumers
 from osc_gpu.cloud import repair_excess
 from osc_gpu.cloud import repair_writing
 from osc_gpu.cloud import reserving
 from osc_gpu.cloud import side_by_side
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 #: What ``--release`` can mean: checks whose findings are released.

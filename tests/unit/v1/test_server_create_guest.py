@@ -518,7 +518,9 @@ class TestVerify(TestCase):
         def terminate(_seconds):
             os.kill(os.getpid(), signal.SIGTERM)
 
-        with mock.patch.object(consoles.time, 'sleep', side_effect=terminate):
+        with mock.patch.object(
+            consoles.time, 'sleep', autospec=True, side_effect=terminate
+        ):
             shown, line = self.failed_late(
                 '--floating-ip', 'public', '--verify'
             )

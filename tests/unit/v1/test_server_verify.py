@@ -178,7 +178,7 @@ class TestVerifyServer(base.TestCase):
     def test_interrupted(self):
         self.says('')
         with mock.patch.object(
-            self.time, 'sleep', side_effect=KeyboardInterrupt
+            self.time, 'sleep', autospec=True, side_effect=KeyboardInterrupt
         ):
             text = self.fails(*VERIFY, '--timeout', '60')
         self.assertEqual('Interrupted before server train reported', text)

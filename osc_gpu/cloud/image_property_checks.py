@@ -15,9 +15,9 @@
 from collections.abc import Iterator
 
 from osc_gpu.cloud import flavor_specs
-from osc_gpu import findings
 from osc_gpu.cloud import image_properties as props
 from osc_gpu.cloud import image_subject
+from osc_gpu import findings
 from osc_gpu.i18n import _
 
 Found = image_subject.Found

@@ -47,8 +47,8 @@ that is an error. Nothing is changed, and no server is made.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu import findings
         from osc_gpu.cloud import flavor_checks
+        from osc_gpu import findings
 
         found = flavor_checks.read(
             self.connection,

@@ -161,8 +161,8 @@ can type.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu import findings
         from osc_gpu.cloud import image_checks
+        from osc_gpu import findings
 
         found = image_checks.read(
             self.connection,

@@ -101,9 +101,9 @@ def repair(
 
     :returns: what to show, and whether an error is left
     """
-    from osc_gpu import findings
     from osc_gpu.cloud import interrupts
     from osc_gpu.cloud import repair
+    from osc_gpu import findings
 
     steps = repair.plan(checked, parsed_args.release)
     found = checked.problems

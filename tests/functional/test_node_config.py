@@ -178,11 +178,13 @@ class TestSandbox(test_topology.TestCase):
         )
         root = recorded.write(machine, self.folder / 'gpu1')
         out = self.folder / 'out'
-        self.ok(
-            'gpu', 'node', 'config', 'show', '--for', 'nova', '--alias',
-            'a100', '--release', self.release, '--root', str(root),
-            '--output', str(out),
+        # There is no cloud yet.
+        done = base.run(
+            'openstack', 'gpu', 'node', 'config', 'show', '--for', 'nova',
+            '--alias', 'a100', '--release', self.release,
+            '--root', str(root), '--output', str(out),
         )  # fmt: skip
+        self.assertEqual((0, ''), (done.status, done.stderr))
         conf = conf_file.parse(
             (out / 'compute/etc/nova/nova.conf').read_text()
         )

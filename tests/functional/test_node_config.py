@@ -219,11 +219,16 @@ class TestSandbox(test_topology.TestCase):
         self.addCleanup(self.down)
         server = self.make_server(self.make_flavor('--alias', 'a100:2'))
         self.assertEqual('ACTIVE', server['status'])
+        addresses = [device.address for device in machine.devices]
+        self.assertEqual(addresses, self.pci_addresses(server['id']))
         self.assertEqual(
-            {device.address for device in machine.devices},
-            {device['address'] for device in server['devices']},
-        )
-        self.assertEqual(
-            {found['alias']['resource_class']},
-            {device['resource_class'] for device in server['devices']},
+            {
+                f'gpu1_{address}': {found['alias']['resource_class']: 1}
+                for address in addresses
+            },
+            {
+                name: held
+                for name, held in self.allocations(server['id']).items()
+                if name != 'gpu1'
+            },
         )

@@ -21,6 +21,8 @@ import shlex
 
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_subject
+from osc_gpu.node import host_modules
+from osc_gpu.node import host_udev
 from osc_gpu.node import model
 
 Subject = checks_subject.Subject
@@ -96,9 +98,12 @@ def _early_vfio(node: model.Node) -> str:
     if _is(node, _DEBIAN):
         return _("add the line vfio-pci to /etc/initramfs-tools/modules")
     if _is(node, _RED_HAT) or _is(node, _SUSE):
-        return _(
-            "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' to "
-            "/etc/dracut.conf.d/gpu-vfio.conf"
+        return (
+            _(
+                "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' "
+                "to %s"
+            )
+            % host_modules.DRACUT
         )
     return _("have vfio-pci in the initramfs")
 
@@ -169,8 +174,11 @@ def companion(subject: Subject, function: model.Function) -> str:
         matches.append(f'KERNEL=="{function.address}"')
     return sentence(
         [
-            _("write '%s' to /etc/udev/rules.d/99-gpu.rules")
-            % ', '.join([*matches, 'ATTR{remove}="1"']),
+            _("write '%(rule)s' to %(path)s")
+            % {
+                'rule': ', '.join([*matches, 'ATTR{remove}="1"']),
+                'path': host_udev.PATH,
+            },
             _("run 'echo 1 > %s'") % f'{sysfs(function)}/remove',
         ]
     )

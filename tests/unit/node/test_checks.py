@@ -304,7 +304,7 @@ FAULTS = (
         ('error', 'companion', '0000:3d:00.2'),
         """Write 'ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="0x10de", """
         """ATTR{device}=="0x1ad6", ATTR{remove}="1"' to """
-        "/etc/udev/rules.d/99-gpu.rules, and run 'echo 1 > "
+        "/etc/udev/rules.d/99-osc-gpu.rules, and run 'echo 1 > "
         "/sys/bus/pci/devices/0000:3d:00.2/remove'",
     ),
     (
@@ -880,7 +880,7 @@ class TestFixes(unittest.TestCase):
     def test_other_distributions(self):
         for distribution, words in (
             ('rocky-9.4', 'force_drivers+=" vfio vfio_iommu_type1 vfio_pci "'),
-            ('opensuse-leap-15.6', '/etc/dracut.conf.d/gpu-vfio.conf'),
+            ('opensuse-leap-15.6', '/etc/dracut.conf.d/osc-gpu.conf'),
             ('opensuse-leap-15.6', 'grub2-mkconfig -o /boot/grub2/grub.cfg'),
             (None, 'update-initramfs -u (or dracut -f)'),
             ('arch-1', 'update-grub (or grub2-mkconfig'),

@@ -21,14 +21,14 @@ import contextlib
 import logging
 import re
 
-_USER_DATA = re.compile(r'(user_data\\?["\']: ?\\?["\'])[^"\'\\]+')
+_USER_DATA = r'(user_data\\?["\']: ?\\?["\'])[^"\'\\]+'
 
 
 class _Veil(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if 'user_data' in text:
-            record.msg, record.args = _USER_DATA.sub(r'\1***', text), ()
+            record.msg, record.args = re.sub(_USER_DATA, r'\1***', text), ()
         return True
 
 

@@ -26,7 +26,6 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import capacity_columns
 from osc_gpu.v1 import columns
 from osc_gpu.v1 import options
 
@@ -225,6 +224,7 @@ def _rows(
     verdicts: 'Iterable[capacity.Verdict]',
 ) -> list[tuple[Any, ...]]:
     from osc_gpu.cloud import capacity
+    from osc_gpu.v1 import capacity_columns
 
     found = list(verdicts)
     # Plain numbers are aligned, but do not sort beside a word.
@@ -288,6 +288,7 @@ class ShowCapacity(command.ShowOne):
         from osc_gpu.cloud import capacity_notes
         from osc_gpu.cloud import capacity_reading
         from osc_gpu.cloud import flavors
+        from osc_gpu.v1 import capacity_columns
 
         every = flavors.list_flavors(self.connection)
         flavor = _pick(self.connection, every, parsed_args.flavor)

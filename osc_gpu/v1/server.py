@@ -25,7 +25,6 @@ from osc_lib.cli import identity as identity_options
 
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def values(
     report: 'reports.Report | None' = None,
 ) -> tuple[Any, ...]:
     """Return the values of ``FIELDS``."""
+    from osc_gpu.v1 import guest_reports
+
     return (
         server.id,
         server.name,
@@ -211,6 +212,7 @@ to; "openstack gpu server verify" shows all of it.""")
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import server_devices
         from osc_gpu.cloud import servers
+        from osc_gpu.v1 import guest_reports
 
         also = parsed_args.resource_classes
         server = servers.find_server(self.connection, parsed_args.server, also)

@@ -26,12 +26,8 @@ from osc_lib import exceptions
 from osc_gpu.cloud import errors
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import floating_ip_options
-from osc_gpu.v1 import guest_options
-from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 from osc_gpu.v1 import server as server_commands
-from osc_gpu.v1 import server_finish
 
 if TYPE_CHECKING:
     from osc_gpu.cloud import floating_ips
@@ -68,6 +64,9 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         from osc_gpu.cloud import extra_specs
+        from osc_gpu.v1 import floating_ip_options
+        from osc_gpu.v1 import guest_options
+        from osc_gpu.v1 import guest_reports
 
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         flavor = parser.add_mutually_exclusive_group(required=True)
@@ -105,6 +104,7 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
         )
         options.add_resource_class_option(parser)
         guest_options.add_options(parser)
+        floating_ip_options.add_options(parser)
         _add_after_options(parser)
         return parser
 
@@ -112,6 +112,8 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import launch
+        from osc_gpu.v1 import floating_ip_options
+        from osc_gpu.v1 import guest_options
 
         # The shell has an option of that name, and takes it wherever it
         # stands.
@@ -162,6 +164,9 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
         address: 'floating_ips.Plan | None',
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Create, wait, bind and verify, as far as that is asked for."""
+        from osc_gpu.v1 import guest_reports
+        from osc_gpu.v1 import server_finish
+
         began = time.monotonic()
         timeout = parsed_args.timeout or (
             guest_reports.DEFAULT_TIMEOUT
@@ -273,7 +278,6 @@ of its GPUs, and ends with exit status 1 if it is not what was asked for.""")
 
 def _add_after_options(parser: argparse.ArgumentParser) -> None:
     """Add what is done with a server once it is built."""
-    floating_ip_options.add_options(parser)
     parser.add_argument(
         '--verify',
         '--verify-gpu',
@@ -298,6 +302,8 @@ def _add_after_options(parser: argparse.ArgumentParser) -> None:
 
 def _check(parsed_args: argparse.Namespace) -> None:
     """Refuse options that are of no use together."""
+    from osc_gpu.v1 import floating_ip_options
+
     if parsed_args.timeout and not _waits(parsed_args):
         raise exceptions.CommandError(
             _("--timeout %d is of no use without --wait") % parsed_args.timeout
@@ -310,6 +316,8 @@ def _check(parsed_args: argparse.Namespace) -> None:
 
 
 def _waits(parsed_args: argparse.Namespace) -> bool:
+    from osc_gpu.v1 import floating_ip_options
+
     return bool(
         parsed_args.wait
         or parsed_args.verify

@@ -19,7 +19,6 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import guest_reports
 from osc_gpu.v1 import options
 
 
@@ -58,6 +57,7 @@ new one, reboot the server, or run "sudo osc-gpu-report" in it.""")
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         from osc_gpu.cloud import interrupts
         from osc_gpu.cloud import servers
+        from osc_gpu.v1 import guest_reports
 
         server = servers.find_server(
             self.connection, parsed_args.server, parsed_args.resource_classes

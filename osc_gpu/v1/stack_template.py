@@ -20,7 +20,6 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import guest_options
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _OF_USER = (
     'external_network',
     'key_name',
     'server_name',
-    *guest_options.NAMES,
     'guest_os',
 )
 _OF_ADMIN = ('project', 'user', 'vcpus', 'ram', 'disk', 'servers')
@@ -52,6 +50,8 @@ and with the one for a user, in that project, the server.""")
     auth_required = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        from osc_gpu.v1 import guest_options
+
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             '--variant',
@@ -167,6 +167,7 @@ def _parts(
     """Return what the guest is to do, as parts of its user data."""
     from osc_gpu.guest import orders
     from osc_gpu.guest import user_data
+    from osc_gpu.v1 import guest_options
 
     if parsed_args.license_token:
         raise exceptions.CommandError(
@@ -189,8 +190,10 @@ def _tenant(parsed_args: argparse.Namespace) -> 'stack_template.Tenant':
     """Read back what an admin's template is about."""
     from osc_gpu.cloud import flavor_specs
     from osc_gpu.cloud import stack_template
+    from osc_gpu.v1 import guest_options
 
-    _refuse_given(parsed_args, _OF_USER, 'user')
+    names = (*_OF_USER, *guest_options.NAMES)
+    _refuse_given(parsed_args, names, 'user')
     return stack_template.Tenant(
         project=parsed_args.project,
         user=parsed_args.user,

@@ -180,7 +180,7 @@ class TestLeaked(TestCase):
         self.assertEqual(held, self.allocations(server))
 
 
-class TestExcess(TestCase):
+class TestExcess(TestCase, wire.TestCase):
     def setUp(self):
         super().setUp()
         self.flavor = self.make_flavor('--alias', 'v100')
@@ -214,6 +214,7 @@ class TestExcess(TestCase):
         server, address = self.server_on(self.cards[-1])
         self.double(server, self.cards[0])
         self.kill(server)
+        # Nova's update writes what the server has.
         base.wait_until(
             'added back', lambda: len(self.allocations(server)) == 3
         )
@@ -225,14 +226,23 @@ class TestExcess(TestCase):
         self.assert_right(server, address)
 
     def kill(self, server):
-        """End a repair while it waits for Nova."""
-        argv = (*CHECK, '--repair', '--yes', '--wait', WAIT)
-        begun = process(self.state, *argv)
-        self.addCleanup(begun.wait)
-        base.wait_until('dropped', lambda: len(self.allocations(server)) == 2)
-        begun.kill()
+        """End a repair at its first write, before it waits for Nova."""
+        proxy = wire.Proxy(self.spec.url('placement'))
+        self.addCleanup(proxy.stop)
+        clouds = self.write_clouds(placement_endpoint_override=proxy.url)
+
+        def end(request):
+            if request.startswith('PUT /allocations'):
+                begun.kill()
+
+        proxy.before = end
+        begun = base.begin(
+            *CHECK, '--repair', '--yes', '--wait', WAIT,
+            env=base.cloud_of(self.state) | {'OS_CLIENT_CONFIG_FILE': clouds},
+        )  # fmt: skip
         begun.communicate(timeout=base.LIMIT)
         self.assertEqual(-signal.SIGKILL, begun.returncode)
+        self.assertEqual(2, len(self.allocations(server)))
 
 
 class TestReserved(TestCase):

@@ -10,18 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""DevStack's local.conf.
-
-DevStack (inc/meta-config) has awk make a command of each line, reads that
-with ``read``, which takes one level of backslashes, and has the shell read it
-within double quotes, which takes another. So a quote has three backslashes to
-arrive in nova.conf; with one, or none, it is lost, and Nova finds no JSON.
-"""
+"""DevStack's local.conf."""
 
 import re
 
 from osc_gpu.i18n import _
 from osc_gpu.node import files as node_files
+from osc_gpu.node import local_conf
 from osc_gpu.node import nova_conf
 from osc_gpu.node import wanted
 
@@ -57,7 +52,7 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
         nova_conf.Section(
             section.name,
             tuple(
-                nova_conf.Entry(entry.name, _escaped(entry.value))
+                nova_conf.Entry(entry.name, local_conf.escaped(entry.value))
                 for entry in section.entries
             ),
             section.notes,
@@ -71,7 +66,3 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
             node_files.DEPLOYMENT,
         ),
     )
-
-
-def _escaped(value: str) -> str:
-    return value.replace('"', '\\\\\\"')

@@ -20,6 +20,8 @@ from osc_gpu.node import local_conf
 from osc_gpu.node import nova_conf
 from osc_gpu.node import wanted
 
+PATH = 'local.conf'
+
 #: What lib/nova has in NOVA_FILTERS besides Nova's own.
 _FILTERS = ('SameHostFilter', 'DifferentHostFilter')
 _SAFE = re.compile('(?a:[A-Za-z0-9_.+@-]+(?: [A-Za-z0-9_.+@-]+)*)')
@@ -61,7 +63,7 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     )
     return (
         node_files.File(
-            'local.conf',
+            PATH,
             f'[[post-config|$NOVA_CONF]]\n{text}',
             node_files.DEPLOYMENT,
         ),

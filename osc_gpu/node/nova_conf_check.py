@@ -23,6 +23,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import conf_file
 from osc_gpu.node import conf_json
 from osc_gpu.node import for_nova
+from osc_gpu.node import local_conf
 from osc_gpu.node import nova_specs
 from osc_gpu.node import releases
 from osc_gpu.node import wanted as wanted_types
@@ -44,10 +45,15 @@ class _Key(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A value, and the name that it stands under."""
+    """A value, and the name that it stands under.
+
+    :param text: as Nova reads it
+    :param written: as it stands there
+    """
 
     title: str
     text: str
+    written: str
     is_old: bool
 
 
@@ -57,7 +63,7 @@ _Values = dict[_Key, list[_Value]]
 def compare(
     wanted: str, subject: str, text: str, release: releases.Release
 ) -> Iterator[findings.Finding]:
-    """Yield what a nova.conf lacks, or says otherwise.
+    """Yield what a nova.conf, or a local.conf, lacks, or says otherwise.
 
     What it says besides is of no concern, but for aliases and devices.
 
@@ -91,7 +97,8 @@ def compare(
 
 def _values(text: str, release: releases.Release) -> _Values:
     found: _Values = {}
-    for block in conf_file.parse(text).blocks:
+    file = conf_file.parse(text)
+    for block in file.blocks:
         for option in block.options:
             purpose = releases.purpose_of(option.section, option.name)
             group = re.sub('^vgpu_', 'mdev_', option.section)
@@ -105,7 +112,10 @@ def _values(text: str, release: releases.Release) -> _Values:
                     option.section,
                     option.name,
                 )
-            value = _Value(title, option.value, is_old)
+            text = option.value
+            if file.is_local_conf:
+                text = local_conf.arriving(text)
+            value = _Value(title, text, option.value, is_old)
             found.setdefault(key, []).append(value)
     return found
 
@@ -120,11 +130,15 @@ def _compare_specs(
         theirs = _specs(there)
     except ValueError as exc:
         yield findings.Finding(
-            findings.ERROR, 'option', subject, f'{title}: {exc}', _("mend it")
+            findings.ERROR,
+            'option',
+            subject,
+            f'{title}: {exc}',
+            _("set %s") % f'{title} = {wanted[0].written}',
         )
         return
     found = [_meaning(spec) for spec in theirs]
-    for spec in ours:
+    for value, spec in zip(wanted, ours, strict=True):
         if _meaning(spec) not in found:
             yield findings.Finding(
                 findings.ERROR,
@@ -132,7 +146,7 @@ def _compare_specs(
                 subject,
                 _("%(title)s is not there as it is to be")
                 % {'title': _named(title, spec)},
-                _("set %s") % f'{title} = {json.dumps(spec)}',
+                _("set %s") % f'{title} = {value.written}',
             )
     names = {spec.get('name') for spec in ours}
     for spec in theirs:
@@ -149,7 +163,13 @@ def _compare_specs(
 
 
 def _specs(values: Iterable[_Value]) -> list[conf_json.Spec]:
-    return [spec for v in values for spec in conf_json.read(v.text).specs]
+    found: list[conf_json.Spec] = []
+    for value in values:
+        specs = conf_json.read(value.text)
+        if specs.fault:
+            raise ValueError(_("Nova reads no %s") % specs.fault)
+        found += specs.specs
+    return found
 
 
 def _meaning(spec: conf_json.Spec) -> conf_json.Spec:
@@ -187,7 +207,7 @@ def _compare_filters(
             % {'title': wanted[0].title, 'name': releases.PCI_FILTER},
             _("add it")
             if names
-            else _("set %s") % f'{wanted[0].title} = {wanted[0].text}',
+            else _("set %s") % f'{wanted[0].title} = {wanted[0].written}',
         )
 
 
@@ -218,5 +238,5 @@ def _lacking(
         'option',
         subject,
         detail,
-        _("set %s") % f'{wanted.title} = {wanted.text}',
+        _("set %s") % f'{wanted.title} = {wanted.written}',
     )

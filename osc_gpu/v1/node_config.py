@@ -84,8 +84,9 @@ class CheckNodeConfig(command.Check):
     _description = _("""Compare a configuration with what offers GPUs of nodes.
 
 Takes the options of "gpu node config show" and compares what that prints with
-what is there: a nova.conf by what it means, whatever names and order it has,
-any other file line by line.""")
+what is there: a nova.conf or local.conf by what it means, whatever names and
+order it has, any other file line by line. Of files that others write to as
+well only lines that are missing are errors.""")
     _epilog = _STATUS  # type: ignore[assignment]
 
     auth_required = False

@@ -31,6 +31,7 @@ from osc_gpu.node import wanted as wanted_types
 PATH = for_nova.PATH
 
 _SPECS = (releases.ALIAS, releases.DEVICE_SPEC)
+_IDS = frozenset(('vendor_id', 'product_id'))
 _LISTS = (releases.MDEV_TYPES, 'device_addresses')
 
 
@@ -125,7 +126,7 @@ def _compare_specs(
 ) -> Iterator[findings.Finding]:
     title = wanted[0].title
     ours = _specs(wanted)
-    meant = [_meaning(spec) for spec in ours]
+    meant = [_meaning(purpose, spec) for spec in ours]
     try:
         theirs = _specs(there)
     except ValueError as exc:
@@ -137,9 +138,9 @@ def _compare_specs(
             _("set %s") % f'{title} = {wanted[0].written}',
         )
         return
-    found = [_meaning(spec) for spec in theirs]
+    found = [_meaning(purpose, spec) for spec in theirs]
     for value, spec in zip(wanted, ours, strict=True):
-        if _meaning(spec) not in found:
+        if _meaning(purpose, spec) not in found:
             yield findings.Finding(
                 findings.ERROR,
                 'option',
@@ -152,7 +153,7 @@ def _compare_specs(
     for spec in theirs:
         # An alias of that name that means something else was told of.
         is_ours = purpose == releases.ALIAS and spec.get('name') in names
-        if is_ours or _meaning(spec) in meant:
+        if is_ours or _meaning(purpose, spec) in meant:
             continue
         yield findings.Finding(
             findings.INFO,
@@ -172,18 +173,28 @@ def _specs(values: Iterable[_Value]) -> list[conf_json.Spec]:
     return found
 
 
-def _meaning(spec: conf_json.Spec) -> conf_json.Spec:
-    """Return a value without what Nova takes for granted.
+def _meaning(purpose: str, spec: conf_json.Spec) -> conf_json.Spec:
+    """Return a value as Nova takes it, with what goes without saying.
 
-    A device has the class that its ids make, if it is given none; and an
-    alias without a type is for whatever is no PF.
+    A device has the class that its ids make, if it is given none, and an
+    alias the class of its devices; one without a type is for whatever is no
+    PF. Ids of devices are numbers, those of aliases are not (nova/pci:
+    devspec.py, request.py); names of classes are made valid
+    (nova/compute/pci_placement_translator.py).
     """
-    ids = f'{spec.get("vendor_id")}:{spec.get("product_id")}'
-    usual = {
-        'resource_class': nova_specs.device_class(ids),
-        'device_type': wanted_types.PCI,
-    }
-    return {k: v for k, v in spec.items() if usual.get(k) != v}
+    found = dict(spec)
+    if purpose == releases.DEVICE_SPEC:
+        for key in _IDS & found.keys():
+            found[key] = str(found[key]).lower().removeprefix('0x')
+    ids = f'{found.get("vendor_id")}:{found.get("product_id")}'
+    name = str(found.get('resource_class') or nova_specs.device_class(ids))
+    name = name.upper()
+    if not name.startswith('CUSTOM_'):
+        name = 'CUSTOM_' + re.sub('[^A-Z0-9]+', '_', name)
+    found['resource_class'] = name
+    if purpose == releases.ALIAS:
+        found.setdefault('device_type', wanted_types.PCI)
+    return found
 
 
 def _named(title: str, spec: conf_json.Spec) -> str:

@@ -141,6 +141,43 @@ class TestCheck(TestCase):
             self.check(path, reader='compute'),
         )
 
+    def test_what_goes_without_saying(self):
+        wanted = [
+            file
+            for file in self.files(machine='k80', alias='k80')
+            if file.reader == 'compute'
+        ]
+        alias = (
+            '{"name":"k80","product_id":"102d","vendor_id":"10de"'
+            ',"resource_class":"%s"}'
+        )
+        spec = '{"product_id":"102d","vendor_id":"10de"}'
+        plain = alias.replace(',"resource_class":"%s"', '')
+        typed = plain.replace('}', ',"device_type":"type-PCI"}')
+        for one, other, is_good in (
+            (spec, plain, True),
+            (spec, typed, True),
+            (spec.upper().replace('_ID', '_id').replace('PRODUCT', 'product')
+             .replace('VENDOR', 'vendor'), plain, True),
+            (spec.replace('10de', '0x10de'), plain, True),
+            # Nova takes an alias' ids as they stand there.
+            (spec, plain.replace('10de', '10DE'), False),
+            (spec, alias % 'pci_10de_102d', True),
+            (spec, alias % 'PCI-10de 102d', True),
+            (spec, alias % 'CUSTOM_PCI-10DE_102D', False),
+            (spec, alias % 'GPU', False),
+            (spec.replace('}', ',"resource_class":"GPU"}'), plain, False),
+            (spec, plain.replace('}', ',"device_type":"type-PF"}'), False),
+        ):  # fmt: skip
+            with self.subTest((one, other)):
+                path = self.put(
+                    'nova.conf',
+                    f'[pci]\ndevice_spec = {one}\nalias = {other}\n'
+                    'report_in_placement = True\n',
+                )
+                found = self.check(path, wanted)
+                self.assertEqual(is_good, found == [], found)
+
     def test_differing(self):
         path = self.put(
             'nova.conf',

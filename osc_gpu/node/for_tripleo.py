@@ -70,9 +70,7 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     computes = nova_conf.computes(asked)
     offers = [offer for offer in asked.offers if not offer.is_empty]
     plans = [
-        host_plan.make(
-            offer.node, asked.gpus, asked.divisions, offer.passed
-        )
+        host_plan.make(offer.node, asked.gpus, asked.divisions, offer.passed)
         for offer in offers
     ]
     arguments = {tuple(host_kernel.all_arguments(plan)) for plan in plans}

@@ -310,13 +310,13 @@ class TestCheck(TestCase):
 
     def test_order_of_yaml(self):
         wanted = [
-            file
-            for file in self.files('kayobe')
-            if file.path == 'kolla.yml'
+            file for file in self.files('kayobe') if file.path == 'kolla.yml'
         ]
         lines = wanted[0].text.splitlines()
         path = self.put('kolla.yml', '\n'.join(reversed(lines)))
-        self.assertIn('error', [found[0] for found in self.check(path, wanted)])
+        self.assertIn(
+            'error', [found[0] for found in self.check(path, wanted)]
+        )
 
     def test_quotes_that_nova_does_not_read(self):
         path = self.put('nova.conf', '')

@@ -16,13 +16,17 @@
 import ast
 import dataclasses
 import json
+import re
 from typing import Any
 import warnings
 
 from osc_gpu.i18n import _
+from osc_gpu.node import local_conf
 
 #: Characters of one value; Nova's own have some hundred.
 _MOST = 65536
+#: A quote as it is in local.conf: DevStack takes up to three backslashes.
+_ESCAPED = re.compile(r'\\{1,3}"')
 
 Spec = dict[str, Any]
 
@@ -40,16 +44,22 @@ class Specs:
     fault: str = ''
 
 
-def read(value: str) -> Specs:
+def read(value: str, is_local_conf: bool = False) -> Specs:
     """Read a JSON object or a list of some.
 
     Also with the quotes escaped, as DevStack wants them, and with single
     quotes, as Python writes them.
 
+    :param is_local_conf: what DevStack makes JSON of counts as that
     :raises ValueError: with a sentence that says why
     """
     if len(value) > _MOST:
         raise ValueError(_("it is too long"))
+    if is_local_conf:
+        try:
+            return _checked(json.loads(local_conf.arriving(value)))
+        except (RecursionError, json.JSONDecodeError):
+            pass
     try:
         return _checked(json.loads(value))
     except RecursionError as exc:
@@ -58,7 +68,7 @@ def read(value: str) -> Specs:
         why = exc
     if '\\"' in value:
         try:
-            found = _checked(json.loads(value.replace('\\"', '"')))
+            found = _checked(json.loads(_ESCAPED.sub('"', value)))
         except json.JSONDecodeError:
             pass
         else:

@@ -49,12 +49,15 @@ def read(text: str) -> Conf:
         conversion_values.SPEC: [],
     }
     flags: dict[conversion.Place, str] = {}
-    for block in conf_file.parse(text).blocks:
+    file = conf_file.parse(text)
+    for block in file.blocks:
         for option in block.options:
             place = conversion.current(option)
             if place in found:
                 try:
-                    found[place] += conf_json.read(option.value).specs
+                    found[place] += conf_json.read(
+                        option.value, file.is_local_conf
+                    ).specs
                 except ValueError as exc:
                     raise conversion.at(option, exc) from exc
             flags[place] = option.value

@@ -23,6 +23,7 @@ from osc_gpu import findings
 from osc_gpu.i18n import _
 from osc_gpu.node import file_tree
 from osc_gpu.node import files as node_files
+from osc_gpu.node import for_devstack
 from osc_gpu.node import nova_conf_check
 from osc_gpu.node import releases
 
@@ -109,15 +110,59 @@ def _read(path: pathlib.Path) -> str:
 def _compare(
     file: node_files.File, subject: str, text: str, release: releases.Release
 ) -> Iterator[findings.Finding]:
-    if file.path == nova_conf_check.PATH:
+    if file.path in (nova_conf_check.PATH, for_devstack.PATH):
         try:
             yield from nova_conf_check.compare(
                 file.text, subject, text, release
             )
         except ValueError as exc:
             raise ValueError(f'{subject}: {exc}') from exc
+    elif file.is_added:
+        yield from _lacking(file.text, subject, text)
     elif file.text != text:
         yield _differing(file.text, subject, text)
+
+
+def _lacking(
+    wanted: str, subject: str, text: str
+) -> Iterator[findings.Finding]:
+    """Yield which lines a file lacks that others write to as well."""
+    there = _lines(text)
+    missing = []
+    done = 0
+    for line in _lines(wanted):
+        if line in there[done:]:
+            # Order counts: YAML has the same line in several places.
+            done = there.index(line, done) + 1
+        else:
+            missing.append(line)
+    if missing:
+        yield findings.Finding(
+            findings.ERROR,
+            'text',
+            subject,
+            _("%(missing)d lines are missing: %(first)s")
+            % {'missing': len(missing), 'first': _shown(missing[0])},
+            _("see gpu node config show"),
+        )
+    besides = len(there) - len(_lines(wanted)) + len(missing)
+    if besides:
+        yield findings.Finding(
+            findings.INFO,
+            'more',
+            subject,
+            _("%d lines are there besides") % besides,
+        )
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines that are neither blank nor comments."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return [line for line in lines if line and line.lstrip()[0] not in '#;']
+
+
+def _shown(line: str) -> str:
+    return (line if line.isprintable() else ascii(line))[:100]
 
 
 def _differing(wanted: str, subject: str, text: str) -> findings.Finding:
@@ -132,7 +177,6 @@ def _differing(wanted: str, subject: str, text: str) -> findings.Finding:
             findings.ERROR, 'text', subject, _("it ends otherwise"), ''
         )
     missing = sum(line.startswith('+') for line in lines)
-    shown = lines[0] if lines[0].isprintable() else ascii(lines[0])
     return findings.Finding(
         findings.ERROR,
         'text',
@@ -141,7 +185,7 @@ def _differing(wanted: str, subject: str, text: str) -> findings.Finding:
         % {
             'missing': missing,
             'more': len(lines) - missing,
-            'first': shown[:100],
+            'first': _shown(lines[0]),
         },
         _("see gpu node config show"),
     )

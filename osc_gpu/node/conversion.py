@@ -210,10 +210,13 @@ class _Rewriting:
         place = current(option)
         old = shown((option.section, option.name))
         try:
+            is_local_conf = self._file.is_local_conf
             values = conversion_values.convert(
-                place, option.value, self._file.is_local_conf
+                place, option.value, is_local_conf
             )
-            notes = conversion_notes.of_value(place, option.value, seen)
+            notes = conversion_notes.of_value(
+                place, option.value, is_local_conf, seen
+            )
         except ValueError as exc:
             raise at(option, exc) from exc
         renamed = place[1] != option.name

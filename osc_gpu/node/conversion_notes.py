@@ -88,7 +88,10 @@ def of_name(place: Place) -> tuple[str, ...]:
 
 
 def of_value(
-    place: Place, value: str, seen: MutableMapping[str, conf_json.Spec]
+    place: Place,
+    value: str,
+    is_local_conf: bool,
+    seen: MutableMapping[str, conf_json.Spec],
 ) -> tuple[str, ...]:
     """Return what Nova makes of a value today.
 
@@ -99,7 +102,7 @@ def of_value(
         return ()
     return tuple(
         note
-        for spec in conf_json.read(value).specs
+        for spec in conf_json.read(value, is_local_conf).specs
         for note in _of_alias(spec, seen)
     )
 

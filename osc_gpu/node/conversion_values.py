@@ -18,6 +18,7 @@ import json
 
 from osc_gpu.i18n import _
 from osc_gpu.node import conf_json
+from osc_gpu.node import local_conf
 from osc_gpu.node import old_filters
 
 ALIAS = ('pci', 'alias')
@@ -70,7 +71,7 @@ def split(value: str) -> tuple[str, ...]:
 
 
 def _json(place: tuple[str, str], value: str, is_local_conf: bool) -> Values:
-    found = conf_json.read(value)
+    found = conf_json.read(value, is_local_conf)
     # Device specs may be a list.
     is_split = found.is_list and place == ALIAS
     is_escaped = '\\"' in value
@@ -79,8 +80,13 @@ def _json(place: tuple[str, str], value: str, is_local_conf: bool) -> Values:
         notes.append(_("each alias is a line of its own: Nova reads no list"))
     if found.fault and not (is_local_conf and is_escaped):
         notes.append(_("Nova reads no %s") % found.fault)
-    if is_local_conf and not is_escaped:
-        notes.append(_("DevStack takes away quotes that are not escaped"))
+    if is_local_conf and not _arrives(value):
+        notes.append(
+            _(
+                "DevStack takes away quotes that have one backslash or none, "
+                "and Nova finds no JSON: they have three now"
+            )
+        )
     if not notes:
         return Values()
     specs: tuple[object, ...] = found.specs
@@ -88,5 +94,13 @@ def _json(place: tuple[str, str], value: str, is_local_conf: bool) -> Values:
         specs = (list(found.specs),)
     texts = (json.dumps(spec) for spec in specs)
     if is_local_conf:
-        texts = (text.replace('"', '\\"') for text in texts)
+        texts = (local_conf.escaped(text) for text in texts)
     return Values(tuple(texts), tuple(notes))
+
+
+def _arrives(value: str) -> bool:
+    """Tell whether a value of local.conf is JSON in nova.conf."""
+    try:
+        return not conf_json.read(local_conf.arriving(value)).fault
+    except ValueError:
+        return False

@@ -13,11 +13,19 @@
 """Files that a node, a controller or a deployment tool reads."""
 
 import dataclasses
+import re
 
 #: Who reads a file.
 COMPUTE = 'compute'
 CONTROLLER = 'controller'
 DEPLOYMENT = 'deployment'
+
+#: Files that others write to as well: Nova's, DevStack's, GRUB's and
+#: initramfs-tools' own, and those that Kayobe's users have anyway.
+_ADDED = re.compile(
+    r'(?:.*/)?(?:nova|nova-compute|local)\.conf|/etc/default/grub'
+    r'|/etc/initramfs-tools/modules|(?:kolla|overcloud)\.yml'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +42,8 @@ class File:
     text: str
     reader: str = COMPUTE
     hosts: tuple[str, ...] = ()
+
+    @property
+    def is_added(self) -> bool:
+        """Whether it is what to add to a file, not the whole of one."""
+        return _ADDED.fullmatch(self.path) is not None

@@ -10,20 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""DevStack's local.conf.
-
-DevStack (inc/meta-config) has awk make a command of each line, reads that
-with ``read``, which takes one level of backslashes, and has the shell read it
-within double quotes, which takes another. So a quote has three backslashes to
-arrive in nova.conf; with one, or none, it is lost, and Nova finds no JSON.
-"""
+"""DevStack's local.conf."""
 
 import re
 
 from osc_gpu.i18n import _
 from osc_gpu.node import files as node_files
+from osc_gpu.node import local_conf
 from osc_gpu.node import nova_conf
 from osc_gpu.node import wanted
+
+PATH = 'local.conf'
 
 #: What lib/nova has in NOVA_FILTERS besides Nova's own.
 _FILTERS = ('SameHostFilter', 'DifferentHostFilter')
@@ -57,7 +54,7 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
         nova_conf.Section(
             section.name,
             tuple(
-                nova_conf.Entry(entry.name, _escaped(entry.value))
+                nova_conf.Entry(entry.name, local_conf.escaped(entry.value))
                 for entry in section.entries
             ),
             section.notes,
@@ -66,12 +63,8 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     )
     return (
         node_files.File(
-            'local.conf',
+            PATH,
             f'[[post-config|$NOVA_CONF]]\n{text}',
             node_files.DEPLOYMENT,
         ),
     )
-
-
-def _escaped(value: str) -> str:
-    return value.replace('"', '\\\\\\"')

@@ -18,13 +18,16 @@ Paths are relative to ``$KAYOBE_CONFIG_PATH``. The role vgpu reads
 """
 
 import collections
+from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 from osc_gpu.i18n import _
 from osc_gpu.node import files as node_files
 from osc_gpu.node import for_kolla_ansible
 from osc_gpu.node import for_nova
+from osc_gpu.node import host_files
 from osc_gpu.node import host_kernel
 from osc_gpu.node import host_plan
 from osc_gpu.node import node_groups
@@ -41,6 +44,8 @@ _TOP_LEVEL = {
     'monitoring': ['monitoring'],
 }
 _STORAGE = '{{ kolla_overcloud_inventory_storage_groups }}'
+#: Kernel arguments that may be there several times, and add up.
+_ADDED = ('modprobe.blacklist', 'pci')
 _DIVIDED = (node_groups.MIG, node_groups.VGPU)
 
 
@@ -55,11 +60,14 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     for group in groups:
         if group.name in _DIVIDED:
             texts |= _by_host(
-                group, 'vgpu', [_definitions(o) for o in group.offers]
+                group, 'vgpu', [_definitions(o) for o in group.offers], _names
             )
         else:
             texts |= _by_host(
-                group, 'kernel', [_kernel(asked, o) for o in group.offers]
+                group,
+                'kernel',
+                [_kernel(_plan(asked, o)) for o in group.offers],
+                functools.partial(_besides, asked),
             )
     texts['kolla.yml'] = yaml_text.dump(_top_level(groups))
     hosts = {group.name: list(group.hosts) for group in groups if group.hosts}
@@ -89,18 +97,24 @@ def _inventory(groups: Sequence[node_groups.Group]) -> str:
 
 
 def _by_host(
-    group: node_groups.Group, name: str, contents: Sequence[dict[str, Any]]
+    group: node_groups.Group,
+    name: str,
+    contents: Sequence[dict[str, Any]],
+    remarks: Callable[[Sequence[wanted.Offer]], str],
 ) -> dict[str, str]:
-    """Return variables of a group, or of each of its hosts if they differ."""
+    """Return variables of a group, or of each of its hosts if they differ.
+
+    :param remarks: what to say of some of its hosts
+    """
     if all(content == contents[0] for content in contents):
         if not contents[0]:
             return {}
-        text = yaml_text.dump(contents[0], _names(group.offers))
+        text = yaml_text.dump(contents[0], remarks(group.offers))
         return {f'inventory/group_vars/{group.name}/{name}': text}
     for_nova.check_names(group.computes)
     return {
         f'inventory/host_vars/{offer.node.hostname}/{name}': yaml_text.dump(
-            content, _names([offer])
+            content, remarks([offer])
         )
         for offer, content in zip(group.offers, contents, strict=True)
     }
@@ -147,17 +161,28 @@ def _definition(vgpus: Sequence[wanted_vgpus.Vgpu]) -> dict[str, Any]:
     return found
 
 
-def _kernel(asked: wanted.Wanted, offer: wanted.Offer) -> dict[str, Any]:
+def _plan(asked: wanted.Wanted, offer: wanted.Offer) -> host_plan.Plan:
+    return host_plan.make(
+        offer.node, asked.gpus, asked.divisions, offer.passed
+    )
+
+
+def _besides(asked: wanted.Wanted, offers: Sequence[wanted.Offer]) -> str:
+    return host_files.besides([_plan(asked, offer) for offer in offers])
+
+
+def _kernel(plan: host_plan.Plan) -> dict[str, Any]:
     """Return kernel arguments, and which ones they replace."""
-    plan = host_plan.make(offer.node, asked.gpus, asked.divisions)
-    words = host_kernel.arguments(plan)
+    words = host_kernel.all_arguments(plan)
     if not words:
         return {}
     names = dict.fromkeys(word.partition('=')[0] for word in words)
     return {
         'kernel_cmdline': words,
         'kernel_cmdline_remove': [
-            f'^{name.replace(".", "[.]")}=' for name in names if name != 'pci'
+            f'^{name.replace(".", "[.]")}='
+            for name in names
+            if name not in _ADDED
         ],
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from osc_gpu.i18n import _
 from osc_gpu.node import files as node_files
+from osc_gpu.node import host_files
 from osc_gpu.node import host_kernel
 from osc_gpu.node import host_plan
 from osc_gpu.node import nova_conf
@@ -46,7 +47,8 @@ case "$(hostname)" in
 esac
 sed -i.orig 's|^\\(GRUB_CMDLINE_LINUX="[^"]*\\)"|\\1 @ARGUMENTS@"|' \\
     /etc/default/grub
-grub2-mkconfig -o /etc/grub2.cfg
+[ ! -e /etc/grub2.cfg ] || grub2-mkconfig -o /etc/grub2.cfg
+[ ! -e /etc/grub2-efi.cfg ] || grub2-mkconfig -o /etc/grub2-efi.cfg
 systemctl stop os-collect-config.service
 /sbin/reboot
 """
@@ -67,7 +69,11 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
         )
     computes = nova_conf.computes(asked)
     offers = [offer for offer in asked.offers if not offer.is_empty]
-    arguments = {tuple(_arguments(asked, offer)) for offer in offers}
+    plans = [
+        host_plan.make(offer.node, asked.gpus, asked.divisions, offer.passed)
+        for offer in offers
+    ]
+    arguments = {tuple(host_kernel.all_arguments(plan)) for plan in plans}
     if len(computes) > 1 or len(arguments) > 1:
         raise ValueError(
             _(
@@ -77,12 +83,18 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
         )
     words = list(arguments.pop())
     found = [
-        ('20-compute-params.yaml', _compute(asked, offers[0], words)),
-        ('20-controller-params.yaml', _controller(asked)),
+        (
+            '20-compute-params.yaml',
+            _compute(asked, offers[0], words),
+            host_files.besides(plans),
+        ),
+        ('20-controller-params.yaml', _controller(asked), ''),
     ]
     texts = {
-        f'environments/{name}': yaml_text.dump({'parameter_defaults': content})
-        for name, content in found
+        f'environments/{name}': yaml_text.dump(
+            {'parameter_defaults': content}, remark
+        )
+        for name, content, remark in found
         if content
     }
     if words and asked.release < _TRAIN:
@@ -91,11 +103,6 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
         node_files.File(path, text, node_files.DEPLOYMENT)
         for path, text in texts.items()
     )
-
-
-def _arguments(asked: wanted.Wanted, offer: wanted.Offer) -> list[str]:
-    plan = host_plan.make(offer.node, asked.gpus, asked.divisions)
-    return host_kernel.arguments(plan)
 
 
 def _compute(

@@ -29,9 +29,10 @@ from osc_gpu.node import host_units
 from osc_gpu.node import host_values
 from osc_gpu.node import model
 
+_KERNEL = 'grub'
 #: What each tool's files of a node are: text by path.
 _WRITERS: Mapping[str, Callable[[host_plan.Plan], Mapping[str, str]]] = {
-    'grub': host_kernel.write,
+    _KERNEL: host_kernel.write,
     'modprobe': host_modules.modprobe,
     'udev': host_udev.write,
     'dracut': host_modules.initramfs,
@@ -69,6 +70,24 @@ def files(
     texts = [_WRITERS[tool](plan) for plan in plans]
     paths = dict.fromkeys(path for found in texts for path in found)
     return tuple(file for path in paths for file in _merge(path, nodes, texts))
+
+
+def besides(plans: Collection[host_plan.Plan]) -> str:
+    """Return what nodes need besides kernel arguments, as two lines.
+
+    For tools that write these only; '' for nothing.
+    """
+    tools = [
+        tool
+        for tool, write in _WRITERS.items()
+        if tool != _KERNEL and any(write(plan) for plan in plans)
+    ]
+    if not tools:
+        return ''
+    return (
+        'Also needed on the nodes: what gpu node config show prints with '
+        f'--for\n{", ".join(tools)}.'
+    )
 
 
 def _merge(

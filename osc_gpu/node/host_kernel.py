@@ -66,6 +66,17 @@ def arguments(plan: host_plan.Plan) -> list[str]:
     return words
 
 
+def all_arguments(plan: host_plan.Plan) -> list[str]:
+    """Return the arguments, and what else can be said by one.
+
+    For tools that write the kernel's arguments, and no file of modprobe's.
+    """
+    words = arguments(plan)
+    if plan.has_nouveau:
+        words.append('modprobe.blacklist=nouveau')
+    return words
+
+
 def _remarks(plan: host_plan.Plan) -> list[str]:
     found = []
     if plan.node.cpu_vendor is None:

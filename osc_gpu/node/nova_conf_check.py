@@ -23,6 +23,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import conf_file
 from osc_gpu.node import conf_json
 from osc_gpu.node import for_nova
+from osc_gpu.node import local_conf
 from osc_gpu.node import nova_specs
 from osc_gpu.node import releases
 from osc_gpu.node import wanted as wanted_types
@@ -30,6 +31,7 @@ from osc_gpu.node import wanted as wanted_types
 PATH = for_nova.PATH
 
 _SPECS = (releases.ALIAS, releases.DEVICE_SPEC)
+_IDS = frozenset(('vendor_id', 'product_id'))
 _LISTS = (releases.MDEV_TYPES, 'device_addresses')
 
 
@@ -44,10 +46,15 @@ class _Key(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A value, and the name that it stands under."""
+    """A value, and the name that it stands under.
+
+    :param text: as Nova reads it
+    :param written: as it stands there
+    """
 
     title: str
     text: str
+    written: str
     is_old: bool
 
 
@@ -57,7 +64,7 @@ _Values = dict[_Key, list[_Value]]
 def compare(
     wanted: str, subject: str, text: str, release: releases.Release
 ) -> Iterator[findings.Finding]:
-    """Yield what a nova.conf lacks, or says otherwise.
+    """Yield what a nova.conf, or a local.conf, lacks, or says otherwise.
 
     What it says besides is of no concern, but for aliases and devices.
 
@@ -91,7 +98,8 @@ def compare(
 
 def _values(text: str, release: releases.Release) -> _Values:
     found: _Values = {}
-    for block in conf_file.parse(text).blocks:
+    file = conf_file.parse(text)
+    for block in file.blocks:
         for option in block.options:
             purpose = releases.purpose_of(option.section, option.name)
             group = re.sub('^vgpu_', 'mdev_', option.section)
@@ -105,7 +113,10 @@ def _values(text: str, release: releases.Release) -> _Values:
                     option.section,
                     option.name,
                 )
-            value = _Value(title, option.value, is_old)
+            text = option.value
+            if file.is_local_conf:
+                text = local_conf.arriving(text)
+            value = _Value(title, text, option.value, is_old)
             found.setdefault(key, []).append(value)
     return found
 
@@ -115,30 +126,34 @@ def _compare_specs(
 ) -> Iterator[findings.Finding]:
     title = wanted[0].title
     ours = _specs(wanted)
-    meant = [_meaning(spec) for spec in ours]
+    meant = [_meaning(purpose, spec) for spec in ours]
     try:
         theirs = _specs(there)
     except ValueError as exc:
         yield findings.Finding(
-            findings.ERROR, 'option', subject, f'{title}: {exc}', _("mend it")
+            findings.ERROR,
+            'option',
+            subject,
+            f'{title}: {exc}',
+            _("set %s") % f'{title} = {wanted[0].written}',
         )
         return
-    found = [_meaning(spec) for spec in theirs]
-    for spec in ours:
-        if _meaning(spec) not in found:
+    found = [_meaning(purpose, spec) for spec in theirs]
+    for value, spec in zip(wanted, ours, strict=True):
+        if _meaning(purpose, spec) not in found:
             yield findings.Finding(
                 findings.ERROR,
                 'option',
                 subject,
                 _("%(title)s is not there as it is to be")
                 % {'title': _named(title, spec)},
-                _("set %s") % f'{title} = {json.dumps(spec)}',
+                _("set %s") % f'{title} = {value.written}',
             )
     names = {spec.get('name') for spec in ours}
     for spec in theirs:
         # An alias of that name that means something else was told of.
         is_ours = purpose == releases.ALIAS and spec.get('name') in names
-        if is_ours or _meaning(spec) in meant:
+        if is_ours or _meaning(purpose, spec) in meant:
             continue
         yield findings.Finding(
             findings.INFO,
@@ -149,21 +164,37 @@ def _compare_specs(
 
 
 def _specs(values: Iterable[_Value]) -> list[conf_json.Spec]:
-    return [spec for v in values for spec in conf_json.read(v.text).specs]
+    found: list[conf_json.Spec] = []
+    for value in values:
+        specs = conf_json.read(value.text)
+        if specs.fault:
+            raise ValueError(_("Nova reads no %s") % specs.fault)
+        found += specs.specs
+    return found
 
 
-def _meaning(spec: conf_json.Spec) -> conf_json.Spec:
-    """Return a value without what Nova takes for granted.
+def _meaning(purpose: str, spec: conf_json.Spec) -> conf_json.Spec:
+    """Return a value as Nova takes it, with what goes without saying.
 
-    A device has the class that its ids make, if it is given none; and an
-    alias without a type is for whatever is no PF.
+    A device has the class that its ids make, if it is given none, and an
+    alias the class of its devices; one without a type is for whatever is no
+    PF. Ids of devices are numbers, those of aliases are not (nova/pci:
+    devspec.py, request.py); names of classes are made valid
+    (nova/compute/pci_placement_translator.py).
     """
-    ids = f'{spec.get("vendor_id")}:{spec.get("product_id")}'
-    usual = {
-        'resource_class': nova_specs.device_class(ids),
-        'device_type': wanted_types.PCI,
-    }
-    return {k: v for k, v in spec.items() if usual.get(k) != v}
+    found = dict(spec)
+    if purpose == releases.DEVICE_SPEC:
+        for key in _IDS & found.keys():
+            found[key] = str(found[key]).lower().removeprefix('0x')
+    ids = f'{found.get("vendor_id")}:{found.get("product_id")}'
+    name = str(found.get('resource_class') or nova_specs.device_class(ids))
+    name = name.upper()
+    if not name.startswith('CUSTOM_'):
+        name = 'CUSTOM_' + re.sub('[^A-Z0-9]+', '_', name)
+    found['resource_class'] = name
+    if purpose == releases.ALIAS:
+        found.setdefault('device_type', wanted_types.PCI)
+    return found
 
 
 def _named(title: str, spec: conf_json.Spec) -> str:
@@ -187,7 +218,7 @@ def _compare_filters(
             % {'title': wanted[0].title, 'name': releases.PCI_FILTER},
             _("add it")
             if names
-            else _("set %s") % f'{wanted[0].title} = {wanted[0].text}',
+            else _("set %s") % f'{wanted[0].title} = {wanted[0].written}',
         )
 
 
@@ -218,5 +249,5 @@ def _lacking(
         'option',
         subject,
         detail,
-        _("set %s") % f'{wanted.title} = {wanted.text}',
+        _("set %s") % f'{wanted.title} = {wanted.written}',
     )

@@ -75,7 +75,8 @@ class CheckNode(command.Check):
 Lists what keeps its GPUs from servers, what may, and what could not be seen:
 the exit status is 1 if any of that is an error. Fix is what an admin of the
 node can type or write. Without --for, only what is wrong for any purpose is
-found. No cloud is asked for anything.""")
+found. Whether there are fewer VFs than before, "gpu node diff" tells, with an
+older file of the node. No cloud is asked for anything.""")
 
     auth_required = False
 

@@ -63,9 +63,7 @@ anything, and nothing is changed.""")
 
         found = _files(parsed_args)
         if not parsed_args.output:
-            self.app.stdout.write(
-                '\n'.join(f'{_header(file)}\n{file.text}' for file in found)
-            )
+            self.app.stdout.write('\n'.join(_headed(file) for file in found))
             return
         try:
             for path in file_tree.write(
@@ -84,8 +82,9 @@ class CheckNodeConfig(command.Check):
     _description = _("""Compare a configuration with what offers GPUs of nodes.
 
 Takes the options of "gpu node config show" and compares what that prints with
-what is there: a nova.conf by what it means, whatever names and order it has,
-any other file line by line.""")
+what is there: a nova.conf or local.conf by what it means, whatever names and
+order it has, any other file line by line. Of files that others write to as
+well only lines that are missing are errors.""")
     _epilog = _STATUS  # type: ignore[assignment]
 
     auth_required = False
@@ -237,7 +236,15 @@ def _files(parsed_args: argparse.Namespace) -> 'tuple[node_files.File, ...]':
     return found
 
 
-def _header(file: 'node_files.File') -> str:
-    """Return a line that says what follows; a comment in all that is made."""
+def _headed(file: 'node_files.File') -> str:
+    """Return a file with a line that says where it belongs.
+
+    It is a comment in all that is made. A script's first line stays where it
+    is: the kernel runs nothing else, and systemd asks no shell to.
+    """
     hosts = f' of {", ".join(file.hosts)}' if file.hosts else ''
-    return f'# {file.path} ({file.reader}{hosts})'
+    header = f'# {file.path} ({file.reader}{hosts})\n'
+    first, end, rest = file.text.partition('\n')
+    if first.startswith('#!'):
+        return f'{first}{end}{header}{rest}'
+    return f'{header}{file.text}'

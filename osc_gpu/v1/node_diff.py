@@ -58,8 +58,9 @@ Lists what stands in the way from the first node to the second, and what only
 in the way back; nothing, if there is nothing. The exit status is 1 if an
 error is in the way there. It is about cold migration: live, a server also
 needs the same vGPU type by the same ID at both nodes, libvirt 8.6, QEMU 8.1
-and a kernel of 5.18, or a card that Nova has as live_migratable. No cloud is
-asked for anything.""")
+and a kernel of 5.18, or a card that Nova has as live_migratable. Of two files
+of one node, from before and after a change, it lists what the node has lost,
+such as VFs. No cloud is asked for anything.""")
 
     auth_required = False
 

@@ -141,6 +141,43 @@ class TestCheck(TestCase):
             self.check(path, reader='compute'),
         )
 
+    def test_what_goes_without_saying(self):
+        wanted = [
+            file
+            for file in self.files(machine='k80', alias='k80')
+            if file.reader == 'compute'
+        ]
+        alias = (
+            '{"name":"k80","product_id":"102d","vendor_id":"10de"'
+            ',"resource_class":"%s"}'
+        )
+        spec = '{"product_id":"102d","vendor_id":"10de"}'
+        plain = alias.replace(',"resource_class":"%s"', '')
+        typed = plain.replace('}', ',"device_type":"type-PCI"}')
+        for one, other, is_good in (
+            (spec, plain, True),
+            (spec, typed, True),
+            (spec.upper().replace('_ID', '_id').replace('PRODUCT', 'product')
+             .replace('VENDOR', 'vendor'), plain, True),
+            (spec.replace('10de', '0x10de'), plain, True),
+            # Nova takes an alias' ids as they stand there.
+            (spec, plain.replace('10de', '10DE'), False),
+            (spec, alias % 'pci_10de_102d', True),
+            (spec, alias % 'PCI-10de 102d', True),
+            (spec, alias % 'CUSTOM_PCI-10DE_102D', False),
+            (spec, alias % 'GPU', False),
+            (spec.replace('}', ',"resource_class":"GPU"}'), plain, False),
+            (spec, plain.replace('}', ',"device_type":"type-PF"}'), False),
+        ):  # fmt: skip
+            with self.subTest((one, other)):
+                path = self.put(
+                    'nova.conf',
+                    f'[pci]\ndevice_spec = {one}\nalias = {other}\n'
+                    'report_in_placement = True\n',
+                )
+                found = self.check(path, wanted)
+                self.assertEqual(is_good, found == [], found)
+
     def test_differing(self):
         path = self.put(
             'nova.conf',
@@ -216,6 +253,80 @@ class TestCheck(TestCase):
         self.assertEqual(
             [('error', 'text', 'it ends otherwise')], self.check(path, wanted)
         )
+
+    def test_local_conf(self):
+        wanted = self.files('devstack')
+        (file,) = wanted
+        path = self.put('local.conf', f'A=1\n{file.text}\nFLOATING_RANGE=1\n')
+        self.assertEqual([], self.check(path, wanted))
+        text = '[[local|localrc]]\nA=1\n' + file.text.replace('\\\\\\"', '\\"')
+        path.write_text(text)
+        details = [detail for _s, _c, detail in self.check(path, wanted)]
+        self.assertEqual(2, len(details))
+        for detail in details:
+            self.assertIn('it is no JSON', detail)
+        # What is to be done can be written there as it is.
+        path.write_text('[[local|localrc]]\nA=1\n')
+        found = config_check.check(
+            wanted, path, releases.parse('2026.2'), None, None
+        )
+        self.assertTrue(found)
+        for finding in found:
+            value = finding.repair.partition(' = ')[2]
+            self.assertIn(value, file.text)
+
+    def test_what_others_write_to_as_well(self):
+        for tool, place, more in (
+            ('dracut', '/etc/initramfs-tools/modules', 'loop\n'),
+            ('grub', '/etc/default/grub', 'GRUB_TIMEOUT=5\n'),
+            ('kayobe', 'kolla.yml', 'kolla_enable_x: true\n'),
+            ('kayobe', 'overcloud.yml', 'a: b\n'),
+            ('kayobe', 'kolla/config/nova.conf', '[api]\na = b\n'),
+            ('kolla-ansible', '/etc/kolla/config/nova.conf', '[api]\na = b\n'),
+        ):
+            with self.subTest(place):
+                machine = 'gtx1080'
+                if tool == 'grub':
+                    # Elsewhere there is a drop-in, or a script.
+                    machine = nodes.renamed(machine, 'a', distribution=None)
+                wanted = [
+                    file
+                    for file in self.files(tool, machine)
+                    if file.path == place
+                ]
+                (file,) = wanted
+                path = self.put(
+                    os.path.basename(place), f'# x\n{more}\n{file.text}{more}'
+                )
+                lines = 2 * len(more.splitlines())
+                self.assertEqual(
+                    [('info', 'more', f'{lines} lines are there besides')],
+                    self.check(path, wanted),
+                )
+                path.write_text(more)
+                found = self.check(path, wanted)
+                self.assertEqual(('error', 'text'), found[0][:2])
+                self.assertIn('lines are missing: ', found[0][2])
+
+    def test_order_of_yaml(self):
+        wanted = [
+            file for file in self.files('kayobe') if file.path == 'kolla.yml'
+        ]
+        lines = wanted[0].text.splitlines()
+        path = self.put('kolla.yml', '\n'.join(reversed(lines)))
+        self.assertIn(
+            'error', [found[0] for found in self.check(path, wanted)]
+        )
+
+    def test_quotes_that_nova_does_not_read(self):
+        path = self.put('nova.conf', '')
+        wanted = [f for f in self.files() if f.reader == 'compute']
+        for quote in ('\\"', "'"):
+            path.write_text(wanted[0].text.replace('"', quote))
+            details = [detail for _s, _c, detail in self.check(path, wanted)]
+            self.assertEqual(2, len(details))
+            for detail in details:
+                self.assertIn('Nova reads no ', detail)
 
     def test_no_json(self):
         path = self.put('nova.conf', '[pci]\nalias = {name: nvidia}\n')

@@ -123,6 +123,8 @@ class TestP100OnTripleO(unittest.TestCase):
         for line in (
             'intel_iommu=on iommu=pt',
             'grub2-mkconfig -o /etc/grub2.cfg',
+            # Where a node has UEFI.
+            'grub2-mkconfig -o /etc/grub2-efi.cfg',
             'systemctl stop os-collect-config.service',
             '/sbin/reboot',
         ):
@@ -248,6 +250,9 @@ class TestRtx6000(unittest.TestCase):
             ['intel_iommu=on', 'iommu=pt'], kernel['kernel_cmdline'][:2]
         )
         self.assertIn('10de:1e30,10de:10f7', kernel['kernel_cmdline'][2])
+        # Other modules that somebody forbids there stay forbidden.
+        self.assertIn('modprobe.blacklist=nouveau', kernel['kernel_cmdline'])
+        self.assertNotIn('modprobe', ''.join(kernel['kernel_cmdline_remove']))
 
     def test_classes_of_usb(self):
         (rules,) = nodes.files('udev', ['rtx6000'], ['rtx']).values()

@@ -11,6 +11,7 @@
 # under the License.
 
 
+import json
 import unittest
 
 import hypothesis
@@ -18,6 +19,8 @@ from hypothesis import strategies
 
 from osc_gpu.node import conf_pci
 from osc_gpu.node import conversion
+from osc_gpu.node import local_conf
+from tests.unit.node import nodes
 
 #: What seed 000 puts into a local.conf.
 K80 = r"""FLOATING_RANGE=192.168.111.0/24
@@ -48,9 +51,9 @@ available_filters = nova.scheduler.filters.all_filters
 
 [pci]
 # whitelist GPU devices
-device_spec = {\"vendor_id\":\"10de\", \"product_id\":\"102d\"}
+device_spec = {\\\"vendor_id\\\": \\\"10de\\\", \\\"product_id\\\": \\\"102d\\\"}
 # create aliases
-alias = {\"vendor_id\":\"10de\", \"product_id\":\"102d\", \"name\":\"K80\", \"device_type\":\"type-PCI\"}
+alias = {\\\"vendor_id\\\": \\\"10de\\\", \\\"product_id\\\": \\\"102d\\\", \\\"name\\\": \\\"K80\\\", \\\"device_type\\\": \\\"type-PCI\\\"}
 
 [[post-config|$NEUTRON_CONF]]
 [DEFAULT]
@@ -162,6 +165,7 @@ class TestNames(unittest.TestCase):
                 (7, '[filter_scheduler] available_filters'),
                 (9, '[pci] device_spec'),
                 (11, '[pci] alias'),
+                (11, '[pci] alias'),
                 (None, '[pci] report_in_placement'),
                 (None, '[filter_scheduler] pci_in_placement'),
             ],
@@ -245,11 +249,45 @@ class TestValues(unittest.TestCase):
         self.assertEqual(f'alias = {ALIAS}\n', self.alias(escaped))
         self.assertEqual(f'alias = {ALIAS}\n', self.alias(f'"{escaped}"'))
 
-    def test_not_escaped_for_devstack(self):
+    def test_escaped_for_devstack(self):
         head = '[[post-config|$NOVA_CONF]]\n[pci]\n'
-        escaped = ALIAS.replace('"', '\\"')
-        self.assertEqual(f'alias = {escaped}\n', self.alias(ALIAS, head))
-        self.assertEqual(f'alias = {escaped}\n', self.alias(escaped, head))
+        escaped = ALIAS.replace('"', '\\\\\\"')
+        for old, count in (
+            (ALIAS, 1),
+            (ALIAS.replace('"', '\\"'), 1),
+            # Two arrive as well as three.
+            (ALIAS.replace('"', '\\\\"'), 0),
+            (escaped, 0),
+        ):
+            with self.subTest(old):
+                self.assertEqual(
+                    f'alias = {escaped if count else old}\n',
+                    self.alias(old, head),
+                )
+                said = [
+                    note
+                    for note in notes(f'{head}alias = {old}\n')
+                    if 'one backslash or none' in note
+                ]
+                self.assertEqual(count, len(said))
+        self.assertEqual(f'alias = {ALIAS}\n', self.alias(escaped))
+
+    def test_any_name_arrives(self):
+        head = '[[post-config|$NOVA_CONF]]\n[pci]\n'
+        alias = json.dumps({'name': 'é"\\', **json.loads(CARD)})
+        found = self.alias(alias, head).removeprefix('alias = ').rstrip('\n')
+        self.assertEqual(alias, local_conf.arriving(found))
+        self.assertEqual(f'alias = {found}\n', self.alias(found, head))
+
+    def test_what_is_made_stays(self):
+        for release in ('ocata', '2026.2'):
+            (conf,) = nodes.files(
+                'devstack', ['k80'], ['K80'], release=release
+            ).values()
+            found = conversion.convert(conf)
+            self.assertFalse([n for n in notes(conf) if 'backslash' in n])
+            if release != 'ocata':
+                self.assertEqual(conf, found.text)
 
     def test_quotes(self):
         quoted = ALIAS.replace('"', "'")

@@ -19,7 +19,7 @@ from hypothesis import strategies
 import yaml
 
 from osc_gpu.node import configs
-from osc_gpu.node import for_devstack
+from osc_gpu.node import local_conf
 from osc_gpu.node import nova_conf
 from osc_gpu.node import nova_specs
 from osc_gpu.node import wanted
@@ -267,6 +267,24 @@ class TestTools(unittest.TestCase):
                 not is_first_boot, 'KernelArgs' in ''.join(texts.values())
             )
 
+    def test_tripleo_keeps_nouveau_away(self):
+        for release in ('stein', 'wallaby'):
+            texts = nodes.files('tripleo', ['rtx6000'], ['rtx'], (), release)
+            self.assertIn(
+                ' modprobe.blacklist=nouveau', ''.join(texts.values())
+            )
+            self.assertEqual(
+                [
+                    '# Also needed on the nodes: what gpu node config show '
+                    'prints with --for',
+                    '# modprobe, udev, dracut, vfio.',
+                ],
+                texts['environments/20-compute-params.yaml'].splitlines()[:2],
+            )
+        # Where no card is NVIDIA's, there is no nouveau to keep away.
+        texts = nodes.files('tripleo', ['mi300x'], ['mi300x'], (), 'wallaby')
+        self.assertNotIn('nouveau', ''.join(texts.values()))
+
     def test_tripleo_before_types_had_addresses(self):
         texts = nodes.files(
             'tripleo', ['a100-mig'], vgpus=['nvidia-697'], release='train'
@@ -282,7 +300,7 @@ class TestTools(unittest.TestCase):
         self.assertIn('--for systemd', said)
 
     def test_every_escaped_value_of_devstack(self):
-        self.assertEqual(r'{\\\"a\\\": 1}', for_devstack._escaped('{"a": 1}'))
+        self.assertEqual(r'{\\\"a\\\": 1}', local_conf.escaped('{"a": 1}'))
 
     def test_hosts_without_names(self):
         text = nodes.told('0000:04:00.0 0302: 10de:102d (rev a1)\n')

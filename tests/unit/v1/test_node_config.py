@@ -52,6 +52,16 @@ class TestShow(TestCase):
         self.assertIn('[filter_scheduler]\n', first)
         self.assertIn('[pci]\ndevice_spec = {"vendor_id"', second)
 
+    def test_script_can_be_run_as_it_is_printed(self):
+        text = self.show(
+            '--for', 'systemd', '--vgpu-type', 'nvidia-697', '--root',
+            self.root('a100-mig'),
+        )  # fmt: skip
+        self.assertIn(
+            '\n\n#!/bin/bash\n# /usr/local/sbin/osc-gpu-divide (compute)\n',
+            text,
+        )
+
     def test_no_cloud_is_asked(self):
         argv = ('--for', 'devstack', '--alias', 'K80', '--root')
         root = self.root('k80')

@@ -11,9 +11,11 @@
 # under the License.
 
 
+import dataclasses
 from unittest import mock
 
 from tests.unit import base
+from tests.unit.node import nodes
 from tests.unit.node import sound
 from tests.unit.v1 import node_case
 
@@ -37,6 +39,31 @@ class TestDiffNode(node_case.TestCase):
         self.assertEqual('error', there['Severity'])
         (back,) = self.diff(two, one)
         self.assertEqual('info', back['Severity'])
+
+    def test_vfs_that_a_node_has_lost(self):
+        for name in ('a100-mig', 'l40s'):
+            before = nodes.node(name)
+            one = self.write('old.json', before)
+            for count, check in ((1, 'count'), (0, 'mode')):
+                after = dataclasses.replace(
+                    before,
+                    gpus=tuple(
+                        dataclasses.replace(gpu, vfs=gpu.vfs[:count])
+                        for gpu in before.gpus
+                    ),
+                )
+                two = self.write('new.json', after)
+                result = self.openstack(
+                    'gpu', 'node', 'diff', one, two, '-f', 'json'
+                )
+                with self.subTest((name, count)):
+                    self.assertIn(check, [row['Check'] for row in result.json])
+        for command, words in (
+            ('diff', 'lost, such as VFs'),
+            ('check', 'fewer VFs than before, "gpu node diff"'),
+        ):
+            said = self.ok('gpu', 'node', command, '--help').stdout
+            self.assertIn(words, ' '.join(said.split()))
 
     def test_lspci(self):
         one = self.write('a.txt', node_case.LSPCI)

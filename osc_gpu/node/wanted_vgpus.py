@@ -24,6 +24,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import host_division
 from osc_gpu.node import model
 from osc_gpu.node import releases
+from osc_gpu.node import uses
 from osc_gpu.node import vgpu_catalogue
 
 _ADDRESS = re.compile(
@@ -198,13 +199,22 @@ def _of_card(
     found = vgpu_catalogue.find(gpu, option.type, types)
     if found is None:
         raise ValueError(vgpu_catalogue.missing(gpu, option.type, types))
+    is_on_vfs = uses.needs_vfs(gpu) is not False
     if gpu.address not in addresses:
+        if not is_on_vfs:
+            raise ValueError(
+                _(
+                    "--vgpu-type %(type)s: none of the vGPUs of %(address)s "
+                    "is on a VF; name the card itself"
+                )
+                % {'type': option.type, 'address': gpu.address}
+            )
         for index, vf in enumerate(gpu.vfs or ()):
             if vf.function.address in addresses:
                 yield Vgpu(found, gpu, index, vf.function)
         return
     most = vgpu_types.most(found.name) if found.name else None
-    if not gpu.vfs and not gpu.total_vfs:
+    if not is_on_vfs or (not gpu.vfs and not gpu.total_vfs):
         for _i in range(_room(gpu, found) or most or 1):
             yield Vgpu(found, gpu, None, gpu.function)
         return

@@ -128,6 +128,37 @@ class TestMatch(unittest.TestCase):
             self.vgpus([machine], vgpus=['P100-16Q']),
         )
 
+    def test_card_with_sriov_that_has_its_vgpus_on_itself(self):
+        types = (model.MdevType('nvidia-230', 'GRID T4-1Q', 16, 0),)
+        vf = model.VirtualFunction(
+            model.Function('0000:3b:00.4', '10de', '1eb8')
+        )
+        machine = nodes.node('t4-no-iommu')
+        first, _second = machine.gpus
+        gpu = dataclasses.replace(first, vgpus=model.Vgpus(types))
+        for vfs in ((), (vf,)):
+            with self.subTest(vfs=vfs):
+                gpus = (dataclasses.replace(gpu, vfs=vfs),)
+                told = dataclasses.replace(machine, gpus=gpus)
+                self.assertEqual(
+                    16
+                    * [('nvidia-230', '0000:3b:00.0', None, '0000:3b:00.0')],
+                    self.vgpus([told], vgpus=['T4-1Q']),
+                )
+                (unit,) = (
+                    text
+                    for path, text in nodes.files(
+                        'systemd', [told], vgpus=['T4-1Q']
+                    ).items()
+                    if path.endswith('.service')
+                )
+                self.assertNotIn('vfs', unit)
+                self.assertEqual(
+                    16, unit.count('mdev 0000:3b:00.0 - nvidia-230 ')
+                )
+        said = self.refused([told], vgpus=['T4-1Q=3b:00.4'])
+        self.assertIn('0000:3b:00.0 is on a VF; name the card itself', said)
+
     def test_vendor_vfio(self):
         found = nodes.match(['l40s'], vgpus=['L40S-24Q'])
         (alias,) = found.aliases

@@ -171,11 +171,11 @@ def _of_node(
         for option in options:
             if option.addresses:
                 asked = here & {*option.addresses}
-                found += _of_card(gpu, option, asked, types)
+                found += _of_card(node, gpu, option, asked, types)
             elif not here & named and vgpu_catalogue.find(
-                gpu, option.type, types
+                node, gpu, option.type, types
             ):
-                found += _of_card(gpu, option, {gpu.address}, types)
+                found += _of_card(node, gpu, option, {gpu.address}, types)
     return tuple(
         sorted(
             found,
@@ -185,6 +185,7 @@ def _of_node(
 
 
 def _of_card(
+    node: model.Node,
     gpu: model.Gpu,
     option: VgpuOption,
     addresses: set[str],
@@ -196,9 +197,11 @@ def _of_card(
     """
     if not addresses:
         return
-    found = vgpu_catalogue.find(gpu, option.type, types)
+    found = vgpu_catalogue.find(node, gpu, option.type, types)
     if found is None:
-        raise ValueError(vgpu_catalogue.missing(gpu, option.type, types))
+        raise ValueError(
+            vgpu_catalogue.missing(node, gpu, option.type, types)
+        )
     is_on_vfs = uses.needs_vfs(gpu) is not False
     if gpu.address not in addresses:
         if not is_on_vfs:
@@ -258,7 +261,7 @@ def _check_found(
         raise ValueError(
             '; '.join(
                 dict.fromkeys(
-                    vgpu_catalogue.missing(gpu, option.type, types)
+                    vgpu_catalogue.missing(node, gpu, option.type, types)
                     for node in nodes
                     for gpu in node.gpus[:1]
                 )

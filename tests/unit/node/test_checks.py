@@ -440,8 +440,27 @@ FAULTS = (
             sound.a100(),
             vfs=sound.vfs('0000:17:00.0', '10de:20b5', 16, model.Vgpus()),
         ),
-        ('error', 'vendor-vfio', '0000:17:00.0'),
-        '6.8',
+        ('error', 'mdev', '0000:17:00.0'),
+        '--for vgpu',
+    ),
+    (
+        'neither there with a kernel for the one',
+        VFIO,
+        with_gpu(
+            sound.l40s(),
+            vfs=sound.vfs('0000:4a:00.0', '10de:26b9', 32, model.Vgpus()),
+        ),
+        ('error', 'vendor-vfio', '0000:4a:00.0'),
+        'nvidia-vgpu-ubuntu',
+    ),
+    (
+        'a kernel for the other, and no driver that tells',
+        VGPU,
+        with_gpu(
+            with_function(sound.l40s(), driver='vfio-pci'), vfs=(), vgpus=None
+        ),
+        ('error', 'vendor-vfio', '0000:4a:00.0'),
+        '--for vfio-vgpu',
     ),
     (
         'no mdev types',
@@ -789,6 +808,7 @@ RECORDED = {
         ('warning', 'iommu-pt', 'gpu-cloud-7'),
     ],
     ('h100-domain1', CARD): [],
+    ('h100-domain1', VGPU): [('error', 'vendor-vfio', '0001:01:00.0')],
     ('t4-no-iommu', VGPU): [
         ('error', 'driver', '0000:3b:00.0'),
         ('error', 'driver', '0000:d8:00.0'),

@@ -194,7 +194,10 @@ class TestMatch(unittest.TestCase):
         said = self.refused(['t4-no-iommu'], vgpus=['T4-80Q'])
         self.assertIn('it has T4-1Q, T4-2Q', said)
         said = self.refused(['t4-no-iommu'], vgpus=['T4-8Q'])
-        self.assertIn('so give the id of T4-8Q', said)
+        self.assertIn('so give the id of T4-8Q, such as nvidia-697', said)
+        for text in ('T4', 'card-1', '697'):
+            said = self.refused(['t4-no-iommu'], vgpus=[text])
+            self.assertIn(f'0000:3b:00.0 has no vGPU type {text}', said)
         said = self.refused(['a100-mig'], vgpus=['nvidia-697=0000:99:00.0'])
         self.assertIn('no GPU or VF is at 0000:99:00.0', said)
 
@@ -202,6 +205,38 @@ class TestMatch(unittest.TestCase):
         text = nodes.told('0000:17:00.0 0302: 10de:20b5 (rev a1)\n')
         ((type_id, *_more),) = self.vgpus([text], vgpus=['nvidia-697'])
         self.assertEqual('nvidia-697', type_id)
+
+    def test_a_kernel_with_vendor_vfio_alone(self):
+        said = self.refused(['h100-domain1'], vgpus=['nvidia-1050'])
+        self.assertIn("with this kernel its vGPUs are VFs of the", said)
+        said = self.refused(['h100-domain1'], vgpus=['H100-20C'])
+        self.assertIn('so give the id of H100-20C, such as 1155', said)
+        found = nodes.match(['h100-domain1'], vgpus=['1050'])
+        self.assertEqual(
+            {vgpu_catalogue.VgpuType('1050', '', False, is_told=False)},
+            {vgpu.type for vgpu in found.offers[0].vgpus},
+        )
+
+    def test_types_of_another_kernel(self):
+        """What cards of another node tell is not what its kernel has."""
+        other = nodes.renamed('a100-mig', 'new', kernel='6.8.0-51-generic')
+        gpus = tuple(
+            dataclasses.replace(gpu, vfs=(), vgpus=None) for gpu in other.gpus
+        )
+        other = dataclasses.replace(other, gpus=gpus)
+        found = nodes.match(['a100-mig', other], vgpus=['A100D-40C'])
+        self.assertEqual(
+            [True, False], [bool(offer.vgpus) for offer in found.offers]
+        )
+        self.refused([other], vgpus=['nvidia-697'])
+
+    def test_vendor_vfio_without_vfs_yet(self):
+        machine = nodes.node('l40s')
+        first, second = machine.gpus
+        gpus = (dataclasses.replace(first, vfs=()), second)
+        machine = dataclasses.replace(machine, gpus=gpus)
+        with self.assertRaisesRegex(ValueError, '4a:00.0 has no VFs yet'):
+            nodes.files('nova', [machine], vgpus=['L40S-24Q=4a:00.0'])
 
     def test_mig_and_time_sliced(self):
         said = self.refused(

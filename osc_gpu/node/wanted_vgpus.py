@@ -49,12 +49,15 @@ class Vgpu:
 
     :param index: of the VF that it is on; None for the card itself
     :param function: the VF, or the card's; None for a VF that is not there
+    :param is_counted: whether so many fit on the card, or were named; the
+        others may be too many, or too few
     """
 
     type: vgpu_catalogue.VgpuType
     gpu: model.Gpu
     index: int | None
     function: model.Function | None
+    is_counted: bool = True
 
 
 def parse(text: str) -> VgpuOption:
@@ -118,6 +121,36 @@ def divisions(vgpus: Sequence[Vgpu]) -> Iterator[host_division.Division]:
             gpu,
             tuple(host_division.Vgpu(v.type.id, v.index) for v in here),
             tuple(profile for profile in profiles if profile),
+        )
+
+
+def check_counts(vgpus: Sequence[Vgpu], is_made: bool) -> None:
+    """Refuse vGPUs of which nothing tells how many a card can have.
+
+    :param is_made: whether mediated devices are made, too; Nova itself makes
+        them when servers need them, but takes any VF for a vGPU
+    :raises ValueError: with a sentence that names the card
+    """
+    for vgpu in vgpus:
+        if vgpu.is_counted or not (is_made or not vgpu.type.is_mdev):
+            continue
+        texts = {'address': vgpu.gpu.address, 'type': vgpu.type.id}
+        if vgpu.index is None:
+            raise ValueError(
+                _(
+                    "%(address)s: nothing tells how many vGPUs of type "
+                    "%(type)s it can have; load its driver for hosts, and "
+                    "read the node again"
+                )
+                % texts
+            )
+        raise ValueError(
+            _(
+                "%(address)s: nothing tells how many vGPUs of type %(type)s "
+                "it can have; load its driver for hosts and read the node "
+                "again, or name its VFs"
+            )
+            % texts
         )
 
 
@@ -199,9 +232,7 @@ def _of_card(
         return
     found = vgpu_catalogue.find(node, gpu, option.type, types)
     if found is None:
-        raise ValueError(
-            vgpu_catalogue.missing(node, gpu, option.type, types)
-        )
+        raise ValueError(vgpu_catalogue.missing(node, gpu, option.type, types))
     is_on_vfs = uses.needs_vfs(gpu) is not False
     if gpu.address not in addresses:
         if not is_on_vfs:
@@ -218,14 +249,15 @@ def _of_card(
         return
     most = vgpu_types.most(found.name) if found.name else None
     if not is_on_vfs or (not gpu.vfs and not gpu.total_vfs):
-        for _i in range(_room(gpu, found) or most or 1):
-            yield Vgpu(found, gpu, None, gpu.function)
+        room = _room(gpu, found) or most
+        for _i in range(room or 1):
+            yield Vgpu(found, gpu, None, gpu.function, bool(room))
         return
     functions = [vf.function for vf in gpu.vfs or ()]
     total = len(functions) or gpu.total_vfs or 0
     for index in range(min(most or total, total)):
         there = functions[index] if functions else None
-        yield Vgpu(found, gpu, index, there)
+        yield Vgpu(found, gpu, index, there, most is not None)
 
 
 def _room(gpu: model.Gpu, found: vgpu_catalogue.VgpuType) -> int:

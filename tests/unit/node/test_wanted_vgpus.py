@@ -238,6 +238,67 @@ class TestMatch(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, '4a:00.0 has no VFs yet'):
             nodes.files('nova', [machine], vgpus=['L40S-24Q=4a:00.0'])
 
+    def test_count_that_nothing_tells(self):
+        for tool, machine, vgpu, words in (
+            ('systemd', 't4-no-iommu', 'nvidia-9999', 'read the node again'),
+            ('systemd', 'h100-domain1', '1050', 'or name its VFs'),
+            ('nova', 'h100-domain1', '1050', 'or name its VFs'),
+        ):
+            with (
+                self.subTest(tool=tool, vgpu=vgpu),
+                self.assertRaisesRegex(
+                    ValueError, f'how many vGPUs of type {vgpu} .*{words}'
+                ),
+            ):
+                nodes.files(tool, [machine], vgpus=[vgpu])
+        untold = self.untold('a100-mig')
+        for tool in ('systemd', 'kayobe'):
+            with self.assertRaisesRegex(ValueError, 'or name its VFs'):
+                nodes.files(tool, [untold], vgpus=['nvidia-697=17:00.0'])
+
+    def untold(self, name):
+        """Return a machine that has VFs, and tells no types."""
+        machine = nodes.node(name)
+        gpus = []
+        for gpu in machine.gpus:
+            vfs = tuple(
+                dataclasses.replace(vf, vgpus=None) for vf in gpu.vfs
+            )
+            gpus.append(dataclasses.replace(gpu, vfs=vfs, vgpus=None))
+        return dataclasses.replace(machine, gpus=tuple(gpus))
+
+    def test_what_was_not_checked_is_said(self):
+        for tool, machine, vgpus, release in (
+            ('nova', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('devstack', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('kolla-ansible', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('tripleo', 't4-no-iommu', ['nvidia-9999'], 'wallaby'),
+            ('nova', self.untold('l40s'), ['9999=4a:00.4'], '2025.1'),
+            ('kayobe', self.untold('a100-mig'), ['nvidia-9=17:00.4'],
+             '2025.1'),
+            ('systemd', self.untold('a100-mig'), ['nvidia-9=17:00.4'],
+             '2025.1'),
+        ):  # fmt: skip
+            type_id = vgpus[0].partition('=')[0]
+            with self.subTest(tool):
+                found = nodes.files(
+                    tool, [machine], vgpus=vgpus, release=release
+                )
+                texts = [
+                    text
+                    for text in found.values()
+                    if type_id in text and not text.startswith('#!')
+                ]
+                self.assertTrue(texts)
+                for text in texts:
+                    self.assertRegex(
+                        text,
+                        '^# Not checked whether there is a vGPU type '
+                        f'{type_id}: ',
+                    )
+        told = nodes.files('nova', ['a100-mig'], vgpus=['nvidia-697'])
+        self.assertNotIn('Not checked', ''.join(told.values()))
+
     def test_mig_and_time_sliced(self):
         said = self.refused(
             ['a100-mig'],

@@ -24,18 +24,15 @@ from osc_gpu.node import wanted
 
 
 class Note(NamedTuple):
-    """What to know about files that have some text.
+    """What to know about files that have all of some words."""
 
-    :param about: the id of a vGPU type
-    """
-
-    about: str
+    about: tuple[str, ...]
     text: str
 
 
 def of(asked: wanted.Wanted) -> tuple[Note, ...]:
     """Return what could not be checked of what is asked for."""
-    return tuple(_types(asked))
+    return (*_types(asked), *_device_types(asked))
 
 
 def noted(
@@ -53,8 +50,10 @@ def noted(
             text=''.join(
                 f'# {line}\n'
                 for note in notes
-                if note.about in file.text
-                for line in textwrap.wrap(note.text, 77)
+                if all(word in file.text for word in note.about)
+                for line in textwrap.wrap(
+                    note.text, 77, break_on_hyphens=False
+                )
             )
             + file.text,
         )
@@ -70,8 +69,24 @@ def _types(asked: wanted.Wanted) -> Iterator[Note]:
                 cards.setdefault(vgpu.type.id, []).append(vgpu.gpu.address)
     for type_id, addresses in cards.items():
         yield Note(
-            type_id,
+            (type_id,),
             f'Not checked whether there is a vGPU type {type_id}: a card does '
             'not tell its types while its driver for hosts is not loaded '
             f'({", ".join(dict.fromkeys(addresses))}).',
+        )
+
+
+def _device_types(asked: wanted.Wanted) -> Iterator[Note]:
+    """Yield what to do about aliases of cards that may be PFs.
+
+    Nova leaves PFs out for an alias that does not say that it is for them
+    (nova/pci/stats.py, _filter_pools_for_unrequested_pfs).
+    """
+    untold = (alias.ids for alias in asked.aliases if not alias.device_type)
+    for ids in dict.fromkeys(untold):
+        yield Note(
+            ('alias', ids.partition(':')[2]),
+            f'Not known whether {ids} has SR-IOV: if it has, add '
+            f'"device_type": "{wanted.PF}" to its alias, or no server gets '
+            'one. gpu node show on the node tells, and lspci -vv as root.',
         )

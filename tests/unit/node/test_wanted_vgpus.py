@@ -261,9 +261,7 @@ class TestMatch(unittest.TestCase):
         machine = nodes.node(name)
         gpus = []
         for gpu in machine.gpus:
-            vfs = tuple(
-                dataclasses.replace(vf, vgpus=None) for vf in gpu.vfs
-            )
+            vfs = tuple(dataclasses.replace(vf, vgpus=None) for vf in gpu.vfs)
             gpus.append(dataclasses.replace(gpu, vfs=vfs, vgpus=None))
         return dataclasses.replace(machine, gpus=tuple(gpus))
 

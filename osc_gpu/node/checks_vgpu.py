@@ -58,7 +58,7 @@ def _check_any_types(gpu: model.Gpu) -> Found:
             gpu,
             findings.ERROR,
             'no-vgpus',
-            _("no vGPU type of a %s is known, and it offers none")
+            _("no vGPU type of this model is known, and it offers none: %s")
             % shown(uses.model_of(gpu)),
             _("Pass it through, and %s") % repairs.check_for(uses.PASSTHROUGH),
         )
@@ -245,7 +245,11 @@ def _check_set_types(
             % vf.function.address
             if is_any_set
             else _("none of its VFs has a vGPU type: servers would get none"),
-            _("Run 'echo %(type)s > %(path)s' for one of the types: %(all)s")
+            _(
+                "Run 'echo %(type)s > %(path)s' for one of the types: "
+                "%(all)s; and have that run at each boot: openstack gpu node "
+                "config show --for systemd"
+            )
             % {
                 'type': shown(types[0].id) if len(types) == 1 else '<id>',
                 'path': f'{repairs.sysfs(vf.function)}/nvidia/'

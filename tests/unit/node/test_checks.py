@@ -496,7 +496,9 @@ FAULTS = (
         l40s_without_types(0),
         ('error', 'vgpu-type', '0000:4a:00.0'),
         "'echo 1155 > /sys/bus/pci/devices/0000:4a:00.4/nvidia/"
-        "current_vgpu_type' for one of the types: 1155 (NVIDIA L40S-24Q)",
+        "current_vgpu_type' for one of the types: 1155 (NVIDIA L40S-24Q); "
+        'and have that run at each boot: openstack gpu node config show '
+        '--for systemd',
     ),
     (
         'room for more',
@@ -646,6 +648,12 @@ class TestChecks(unittest.TestCase):
                 )
                 self.assertIn(fix, results[0].repair)
                 self.assertTrue(results[0].detail)
+
+    def test_articles(self):
+        """A name may begin with any sound."""
+        machine = sound.node(sound.gpu('0000:05:00.0', '1002:74a1', 'amdgpu'))
+        (finding,) = checks.check(machine, VGPU)
+        self.assertRegex(finding.detail, '^no vGPU type of this.*: AMD ')
 
     def test_why_there_is_no_iommu(self):
         for line, words in (

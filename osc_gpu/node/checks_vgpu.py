@@ -103,7 +103,7 @@ def _repair_driver(subject: Subject, gpu: model.Gpu, driver: str) -> str:
 
 
 def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
-    """A kernel has mediated devices of NVIDIA, or the vendor's VFIO."""
+    """A kernel has mediated devices on VFs, or the vendor's VFIO."""
     if not uses.may_have_vgpus(gpu):
         return
     mode = uses.vgpu_mode(subject.node, gpu)
@@ -127,7 +127,9 @@ def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
             _(
                 "with this kernel its vGPUs are mediated devices, and its "
                 "VFs cannot be passed through as vGPUs"
-            ),
+            )
+            if uses.needs_vfs(gpu) is not False
+            else _("with any kernel its vGPUs are mediated devices, not VFs"),
             _("Set [devices] enabled_mdev_types, and %s")
             % repairs.check_for(uses.VGPU),
         )

@@ -649,6 +649,11 @@ class TestChecks(unittest.TestCase):
                 self.assertIn(fix, results[0].repair)
                 self.assertTrue(results[0].detail)
 
+    def test_a_card_whose_vgpus_are_on_no_vf(self):
+        (finding, *_others) = checks.check(recorded('t4-no-iommu'), VFIO)
+        self.assertEqual('mdev', finding.check)
+        self.assertIn('with any kernel', finding.detail)
+
     def test_articles(self):
         """A name may begin with any sound."""
         machine = sound.node(sound.gpu('0000:05:00.0', '1002:74a1', 'amdgpu'))

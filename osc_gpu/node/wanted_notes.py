@@ -70,8 +70,9 @@ def _types(asked: wanted.Wanted) -> Iterator[Note]:
     for type_id, addresses in cards.items():
         yield Note(
             (type_id,),
-            f'Not checked whether there is a vGPU type {type_id}: a card does '
-            'not tell its types while its driver for hosts is not loaded '
+            f'Not checked whether there is a vGPU type {type_id}: '
+            "a card tells its types while its driver for hosts is loaded, "
+            'and lspci does not show them '
             f'({", ".join(dict.fromkeys(addresses))}).',
         )
 

@@ -238,6 +238,17 @@ class TestMatch(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, '4a:00.0 has no VFs yet'):
             nodes.files('nova', [machine], vgpus=['L40S-24Q=4a:00.0'])
 
+    def test_either_kind_where_the_kernel_is_unknown(self):
+        listing = ''.join(
+            f'0000:4a:00.{number} 0302: 10de:26b9 (rev a1)\n'
+            for number in (0, 4)
+        )
+        for text in ('1155', 'nvidia-1155'):
+            ((type_id, *_more),) = self.vgpus(
+                [nodes.told(listing)], vgpus=[f'{text}=4a:00.4']
+            )
+            self.assertEqual(text, type_id)
+
     def test_count_that_nothing_tells(self):
         for tool, machine, vgpu, words in (
             ('systemd', 't4-no-iommu', 'nvidia-9999', 'read the node again'),

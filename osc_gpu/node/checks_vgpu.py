@@ -35,8 +35,9 @@ def check(subject: Subject) -> Found:
     """
     for gpu in subject.gpus:
         found = (
-            list(_check_driver(subject, gpu))
+            list(_check_any_types(gpu))
             or list(_check_kind(subject, gpu))
+            or list(_check_driver(subject, gpu))
             or list(_check_vfs(subject, gpu))
             or list(_check_types(subject, gpu))
         )
@@ -51,19 +52,21 @@ def check_any(subject: Subject) -> Found:
             yield from _check_vfs(subject, gpu)
 
 
-def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
-    """Its driver has to be that of the vGPU manager."""
-    if gpu.function.driver is None:
-        return
-    if not uses.may_have_vgpus(gpu):
+def _check_any_types(gpu: model.Gpu) -> Found:
+    if gpu.function.driver is not None and not uses.may_have_vgpus(gpu):
         yield about(
             gpu,
             findings.ERROR,
             'no-vgpus',
-            _("no vGPU type of a %s is known, and it offers none")
+            _("no vGPU type of this model is known, and it offers none: %s")
             % shown(uses.model_of(gpu)),
             _("Pass it through, and %s") % repairs.check_for(uses.PASSTHROUGH),
         )
+
+
+def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
+    """Its driver has to be that of the vGPU manager."""
+    if gpu.function.driver is None:
         return
     repair = _repair_driver(subject, gpu, gpu.function.driver)
     if repair:
@@ -100,9 +103,11 @@ def _repair_driver(subject: Subject, gpu: model.Gpu, driver: str) -> str:
 
 
 def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
-    """A kernel has mediated devices of NVIDIA, or the vendor's VFIO."""
-    mdev, vendor = uses.has_mdev(gpu), uses.has_vendor_vfio(gpu)
-    if subject.purpose == uses.VGPU and vendor and not mdev:
+    """A kernel has mediated devices on VFs, or the vendor's VFIO."""
+    if not uses.may_have_vgpus(gpu):
+        return
+    mode = uses.vgpu_mode(subject.node, gpu)
+    if subject.purpose == uses.VGPU and mode == uses.VFIO_VGPU:
         yield about(
             gpu,
             findings.ERROR,
@@ -114,7 +119,7 @@ def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
             _("Pass its VFs through, with 'managed': 'no', and %s")
             % repairs.check_for(uses.VFIO_VGPU),
         )
-    elif subject.purpose == uses.VFIO_VGPU and mdev and not vendor:
+    elif subject.purpose == uses.VFIO_VGPU and mode == uses.VGPU:
         yield about(
             gpu,
             findings.ERROR,
@@ -122,7 +127,9 @@ def _check_kind(subject: Subject, gpu: model.Gpu) -> Found:
             _(
                 "with this kernel its vGPUs are mediated devices, and its "
                 "VFs cannot be passed through as vGPUs"
-            ),
+            )
+            if uses.needs_vfs(gpu) is not False
+            else _("with any kernel its vGPUs are mediated devices, not VFs"),
             _("Set [devices] enabled_mdev_types, and %s")
             % repairs.check_for(uses.VGPU),
         )
@@ -159,7 +166,7 @@ def _check_vfs(subject: Subject, gpu: model.Gpu) -> Found:
 
 def _check_types(subject: Subject, gpu: model.Gpu) -> Found:
     if subject.purpose == uses.VFIO_VGPU:
-        yield from _check_vendor_types(gpu)
+        yield from _check_vendor_types(subject, gpu)
     elif uses.tells_vgpus(gpu) and not uses.has_mdev(gpu):
         yield about(
             gpu,
@@ -176,16 +183,19 @@ def _check_types(subject: Subject, gpu: model.Gpu) -> Found:
         )
 
 
-def _check_vendor_types(gpu: model.Gpu) -> Found:
+def _check_vendor_types(subject: Subject, gpu: model.Gpu) -> Found:
     vfs = [vf for vf in gpu.vfs or () if vf.vgpus is not None]
     if not uses.has_vendor_vfio(gpu):
+        mode = uses.vgpu_mode(subject.node, gpu)
         if uses.tells_vgpus(gpu):
             yield about(
                 gpu,
                 findings.ERROR,
                 'vendor-vfio',
                 _("its VFs are none of the vendor's VFIO driver"),
-                _("Use a kernel of 6.8 or newer, as of Ubuntu 24.04"),
+                repairs.manager(subject.node)
+                if mode == uses.VFIO_VGPU
+                else _("Use a kernel of 6.8 or newer, as of Ubuntu 24.04"),
             )
         return
     wrong = [vf for vf in vfs if uses.is_vfio(vf.function.driver)]
@@ -237,7 +247,11 @@ def _check_set_types(
             % vf.function.address
             if is_any_set
             else _("none of its VFs has a vGPU type: servers would get none"),
-            _("Run 'echo %(type)s > %(path)s' for one of the types: %(all)s")
+            _(
+                "Run 'echo %(type)s > %(path)s' for one of the types: "
+                "%(all)s; and have that run at each boot: openstack gpu node "
+                "config show --for systemd"
+            )
             % {
                 'type': shown(types[0].id) if len(types) == 1 else '<id>',
                 'path': f'{repairs.sysfs(vf.function)}/nvidia/'

@@ -24,6 +24,8 @@ from osc_gpu.node import for_tripleo
 from osc_gpu.node import host_files
 from osc_gpu.node import releases
 from osc_gpu.node import wanted
+from osc_gpu.node import wanted_notes
+from osc_gpu.node import wanted_vgpus
 
 _WRITERS: Mapping[
     str, Callable[[wanted.Wanted], tuple[node_files.File, ...]]
@@ -34,6 +36,8 @@ _WRITERS: Mapping[
     'kolla-ansible': for_kolla_ansible.files,
     'kayobe': for_kayobe.files,
 }
+#: What makes vGPUs, besides Nova.
+_MAKERS = ('kayobe', 'systemd')
 TOOLS = (*_WRITERS, *host_files.TOOLS)
 
 
@@ -48,9 +52,14 @@ def files(tool: str, asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     :param tool: one of ``TOOLS``
     :raises ValueError: with a sentence: it cannot do what is asked
     """
+    if tool in _WRITERS or tool in _MAKERS:
+        for offer in asked.offers:
+            wanted_vgpus.check_counts(offer.vgpus, tool in _MAKERS)
     if tool in _WRITERS:
-        return _WRITERS[tool](asked)
-    passed = [f for offer in asked.offers for f in offer.passed]
-    return host_files.files(
-        tool, asked.nodes, asked.gpus, asked.divisions, passed
-    )
+        found = _WRITERS[tool](asked)
+    else:
+        passed = [f for offer in asked.offers for f in offer.passed]
+        found = host_files.files(
+            tool, asked.nodes, asked.gpus, asked.divisions, passed
+        )
+    return wanted_notes.noted(found, wanted_notes.of(asked))

@@ -20,6 +20,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import model
 from osc_gpu.node import releases
 from osc_gpu.node import wanted
+from osc_gpu.node import wanted_vgpus
 
 
 def device_specs(
@@ -30,6 +31,8 @@ def device_specs(
     They are told by vendor and product if the node offers all it has of
     them, and by address otherwise. Where one card is a PF, its VFs have its
     ids too, and are never meant.
+
+    :raises ValueError: a VF is not there yet, so that its address is unknown
     """
     found: list[dict[str, str]] = []
     for function in offer.passed:
@@ -40,13 +43,14 @@ def device_specs(
             spec['resource_class'] = device_class(function.ids)
         found.append(spec)
     for vgpu in offer.vgpus:
-        if not vgpu.type.is_mdev and vgpu.function is not None:
-            vendor_id, product_id = _split(vgpu.function.ids)
+        if not vgpu.type.is_mdev:
+            function = _function(vgpu)
+            vendor_id, product_id = _split(function.ids)
             found.append(
                 {
                     'vendor_id': vendor_id,
                     'product_id': product_id,
-                    'address': vgpu.function.address,
+                    'address': function.address,
                     'resource_class': vgpu.type.resource_class,
                     # libvirt must not take the VF from the vendor's driver.
                     'managed': 'no',
@@ -99,20 +103,24 @@ def addresses(offer: wanted.Offer, type_id: str) -> tuple[str, ...]:
 
     :raises ValueError: a VF is not there yet, so that its address is unknown
     """
-    found = []
-    for vgpu in offer.vgpus:
-        if vgpu.type.id != type_id:
-            continue
-        if vgpu.function is None:
-            raise ValueError(
-                _(
-                    "%s has no VFs yet, so their addresses are not known: "
-                    "make them (sriov-manage -e) and read the node again"
-                )
-                % vgpu.gpu.address
-            )
-        found.append(vgpu.function.address)
+    found = (
+        _function(vgpu).address
+        for vgpu in offer.vgpus
+        if vgpu.type.id == type_id
+    )
     return tuple(dict.fromkeys(found))
+
+
+def _function(vgpu: wanted_vgpus.Vgpu) -> model.Function:
+    if vgpu.function is None:
+        raise ValueError(
+            _(
+                "%s has no VFs yet, so their addresses are not known: make "
+                "them (sriov-manage -e) and read the node again"
+            )
+            % vgpu.gpu.address
+        )
+    return vgpu.function
 
 
 def mdev_classes(asked: wanted.Wanted) -> dict[str, str]:

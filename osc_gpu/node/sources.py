@@ -13,6 +13,7 @@
 """A compute node as a file tells it: JSON, or text of ``lspci``."""
 
 import pathlib
+from typing import BinaryIO
 
 from osc_gpu.i18n import _
 from osc_gpu.node import lspci
@@ -30,7 +31,16 @@ def read_file(path: pathlib.Path) -> model.Node:
     :raises ValueError: with a sentence that says what is wrong with it
     """
     with open(path, 'rb') as file:
-        content = file.read(MOST_BYTES + 1)
+        return read(file)
+
+
+def read(file: BinaryIO) -> model.Node:
+    """Read a node from what is open.
+
+    :raises OSError: it cannot be read
+    :raises ValueError: with a sentence that says what is wrong with it
+    """
+    content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(
             _("is larger than %d MiB: it is not of a node")

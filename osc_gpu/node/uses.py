@@ -35,6 +35,11 @@ INTEL = '8086'
 
 #: From Ampere on, NVIDIA's vGPUs are made on VFs.
 _ON_VFS = re.compile('(?:GA|AD|GH|GB|GR)[0-9]')
+#: From here on Linux has no mediated devices for NVIDIA's vGPUs on VFs.
+_VENDOR_KERNEL = (6, 8)
+#: Where a release of a distribution tells its kernel: made of RHEL, from
+#: 10 on 6.12 and before that 5.14 or older; Ubuntu from 24.04 on 6.8.
+_LIKE_RHEL = ('almalinux', 'centos', 'ol', 'rhel', 'rocky')
 _ON_CARDS = re.compile('(?:GM|GP|GV|TU)[0-9]')
 
 
@@ -119,6 +124,44 @@ def needs_vfs(gpu: model.Gpu) -> bool | None:
     if gpu.total_vfs == 0 or (name and _ON_CARDS.match(name.device)):
         return False
     return None
+
+
+def vgpu_mode(node: model.Node, gpu: model.Gpu) -> str | None:
+    """Return which kind of vGPUs a card has: VGPU or VFIO_VGPU.
+
+    A driver that is not loaded does not tell it. Then the kernel does:
+    NVIDIA's vGPUs on VFs are mediated devices before Linux 6.8, and VFs of
+    its own VFIO driver from there on (Ubuntu 24.04, RHEL 10). Those on cards
+    are always mediated devices.
+
+    :returns: None if that cannot be told
+    """
+    mdev, vendor = has_mdev(gpu), has_vendor_vfio(gpu)
+    if mdev or vendor:
+        return None if mdev and vendor else VGPU if mdev else VFIO_VGPU
+    needed = needs_vfs(gpu)
+    if gpu.function.vendor_id != NVIDIA or needed is None:
+        return None
+    if not needed:
+        return VGPU
+    has_vendor = _has_vendor_kernel(node)
+    if has_vendor is None:
+        return None
+    return VFIO_VGPU if has_vendor else VGPU
+
+
+def _has_vendor_kernel(node: model.Node) -> bool | None:
+    kernel = kernel_version(node)
+    if kernel is not None:
+        return kernel >= _VENDOR_KERNEL
+    name, _dash, text = (node.distribution or '').partition('-')
+    found = re.match('[0-9]{1,3}', text)
+    if found is None:
+        return None
+    if name in _LIKE_RHEL:
+        return int(found[0]) >= 10
+    # Older ones may have a kernel of a newer one.
+    return True if name == 'ubuntu' and int(found[0]) >= 24 else None
 
 
 def may_have_vgpus(gpu: model.Gpu) -> bool:

@@ -24,6 +24,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import host_division
 from osc_gpu.node import model
 from osc_gpu.node import releases
+from osc_gpu.node import uses
 from osc_gpu.node import vgpu_catalogue
 
 _ADDRESS = re.compile(
@@ -48,12 +49,15 @@ class Vgpu:
 
     :param index: of the VF that it is on; None for the card itself
     :param function: the VF, or the card's; None for a VF that is not there
+    :param is_counted: whether so many fit on the card, or were named; the
+        others may be too many, or too few
     """
 
     type: vgpu_catalogue.VgpuType
     gpu: model.Gpu
     index: int | None
     function: model.Function | None
+    is_counted: bool = True
 
 
 def parse(text: str) -> VgpuOption:
@@ -120,6 +124,36 @@ def divisions(vgpus: Sequence[Vgpu]) -> Iterator[host_division.Division]:
         )
 
 
+def check_counts(vgpus: Sequence[Vgpu], is_made: bool) -> None:
+    """Refuse vGPUs of which nothing tells how many a card can have.
+
+    :param is_made: whether mediated devices are made, too; Nova itself makes
+        them when servers need them, but takes any VF for a vGPU
+    :raises ValueError: with a sentence that names the card
+    """
+    for vgpu in vgpus:
+        if vgpu.is_counted or not (is_made or not vgpu.type.is_mdev):
+            continue
+        texts = {'address': vgpu.gpu.address, 'type': vgpu.type.id}
+        if vgpu.index is None:
+            raise ValueError(
+                _(
+                    "%(address)s: nothing tells how many vGPUs of type "
+                    "%(type)s it can have; load its driver for hosts, and "
+                    "read the node again"
+                )
+                % texts
+            )
+        raise ValueError(
+            _(
+                "%(address)s: nothing tells how many vGPUs of type %(type)s "
+                "it can have; load its driver for hosts and read the node "
+                "again, or name its VFs"
+            )
+            % texts
+        )
+
+
 def _need(feature: str, release: releases.Release, what: str) -> None:
     if not releases.has(feature, release):
         raise ValueError(
@@ -170,11 +204,11 @@ def _of_node(
         for option in options:
             if option.addresses:
                 asked = here & {*option.addresses}
-                found += _of_card(gpu, option, asked, types)
+                found += _of_card(node, gpu, option, asked, types)
             elif not here & named and vgpu_catalogue.find(
-                gpu, option.type, types
+                node, gpu, option.type, types
             ):
-                found += _of_card(gpu, option, {gpu.address}, types)
+                found += _of_card(node, gpu, option, {gpu.address}, types)
     return tuple(
         sorted(
             found,
@@ -184,6 +218,7 @@ def _of_node(
 
 
 def _of_card(
+    node: model.Node,
     gpu: model.Gpu,
     option: VgpuOption,
     addresses: set[str],
@@ -195,24 +230,34 @@ def _of_card(
     """
     if not addresses:
         return
-    found = vgpu_catalogue.find(gpu, option.type, types)
+    found = vgpu_catalogue.find(node, gpu, option.type, types)
     if found is None:
-        raise ValueError(vgpu_catalogue.missing(gpu, option.type, types))
+        raise ValueError(vgpu_catalogue.missing(node, gpu, option.type, types))
+    is_on_vfs = uses.needs_vfs(gpu) is not False
     if gpu.address not in addresses:
+        if not is_on_vfs:
+            raise ValueError(
+                _(
+                    "--vgpu-type %(type)s: none of the vGPUs of %(address)s "
+                    "is on a VF; name the card itself"
+                )
+                % {'type': option.type, 'address': gpu.address}
+            )
         for index, vf in enumerate(gpu.vfs or ()):
             if vf.function.address in addresses:
                 yield Vgpu(found, gpu, index, vf.function)
         return
     most = vgpu_types.most(found.name) if found.name else None
-    if not gpu.vfs and not gpu.total_vfs:
-        for _i in range(_room(gpu, found) or most or 1):
-            yield Vgpu(found, gpu, None, gpu.function)
+    if not is_on_vfs or (not gpu.vfs and not gpu.total_vfs):
+        room = _room(gpu, found) or most
+        for _i in range(room or 1):
+            yield Vgpu(found, gpu, None, gpu.function, bool(room))
         return
     functions = [vf.function for vf in gpu.vfs or ()]
     total = len(functions) or gpu.total_vfs or 0
     for index in range(min(most or total, total)):
         there = functions[index] if functions else None
-        yield Vgpu(found, gpu, index, there)
+        yield Vgpu(found, gpu, index, there, most is not None)
 
 
 def _room(gpu: model.Gpu, found: vgpu_catalogue.VgpuType) -> int:
@@ -248,7 +293,7 @@ def _check_found(
         raise ValueError(
             '; '.join(
                 dict.fromkeys(
-                    vgpu_catalogue.missing(gpu, option.type, types)
+                    vgpu_catalogue.missing(node, gpu, option.type, types)
                     for node in nodes
                     for gpu in node.gpus[:1]
                 )

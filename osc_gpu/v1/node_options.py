@@ -15,6 +15,7 @@
 import argparse
 from collections.abc import Callable
 import pathlib
+import sys
 from typing import TYPE_CHECKING
 
 from osc_lib import exceptions
@@ -57,7 +58,8 @@ def add_source_options(
         type=options.not_empty,
         help=_(
             'Read a node from this file: what "openstack gpu node show -f '
-            'json" printed there, or lspci, best as "lspci -nnk -D"'
+            'json" printed there, or lspci, best as "lspci -nnk -D"; - reads '
+            "standard input"
         )
         + more,
     )
@@ -84,15 +86,24 @@ def read_nodes(parsed_args: argparse.Namespace) -> 'tuple[model.Node, ...]':
     :raises osc_lib.exceptions.CommandError: one cannot be read
     """
     from osc_gpu.node import facts
-    from osc_gpu.node import sources
 
     roots, files = parsed_args.roots, parsed_args.files
     if not roots and not files:
         roots = ['/']
     return (
         *(_read('--root', path, facts.read) for path in roots),
-        *(_read('--from', path, sources.read_file) for path in files),
+        *(_read('--from', path, _read_file) for path in files),
     )
+
+
+def _read_file(path: pathlib.Path) -> 'model.Node':
+    from osc_gpu.node import sources
+
+    if str(path) == '-':
+        return sources.read(sys.stdin.buffer)
+    if path.is_dir():
+        raise ValueError(_("is a folder: use --root"))
+    return sources.read_file(path)
 
 
 def _read(

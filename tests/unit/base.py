@@ -67,6 +67,8 @@ class TestCase(unittest.TestCase):
     """Fake the cloud; ``self.cloud`` is the requests-mock to register on."""
 
     max_compute_microversion = '2.104'
+    #: what is typed, or piped in
+    stdin = b''
     #: catalogue types that the faked cloud lacks
     missing_services: frozenset[str] = frozenset()
 
@@ -158,7 +160,7 @@ class TestCase(unittest.TestCase):
             '--os-region-name', 'RegionOne',
         ]  # fmt: skip
         stdout, stderr = io.StringIO(), io.StringIO()
-        stdin = io.StringIO()
+        stdin = io.TextIOWrapper(io.BytesIO(self.stdin))
         with (
             mock.patch.object(sys, 'stdout', stdout),
             mock.patch.object(sys, 'stderr', stderr),

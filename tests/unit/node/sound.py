@@ -174,7 +174,8 @@ def l40s(**more):
     )
     full = vfs(address, ids, 32, model.Vgpus(vendor_types=(), vendor_type='0'))
     card = gpu(address, ids, 'nvidia', total_vfs=32, vfs=(*made, *full[2:]))
-    return node(card, **{'loaded': MANAGER, **more})
+    system = {'distribution': 'ubuntu-24.04', 'kernel': '6.8.0-51-generic'}
+    return node(card, **{'loaded': MANAGER, **system, **more})
 
 
 def with_gpu(machine, number=0, **changes):

@@ -440,8 +440,27 @@ FAULTS = (
             sound.a100(),
             vfs=sound.vfs('0000:17:00.0', '10de:20b5', 16, model.Vgpus()),
         ),
-        ('error', 'vendor-vfio', '0000:17:00.0'),
-        '6.8',
+        ('error', 'mdev', '0000:17:00.0'),
+        '--for vgpu',
+    ),
+    (
+        'neither there with a kernel for the one',
+        VFIO,
+        with_gpu(
+            sound.l40s(),
+            vfs=sound.vfs('0000:4a:00.0', '10de:26b9', 32, model.Vgpus()),
+        ),
+        ('error', 'vendor-vfio', '0000:4a:00.0'),
+        'nvidia-vgpu-ubuntu',
+    ),
+    (
+        'a kernel for the other, and no driver that tells',
+        VGPU,
+        with_gpu(
+            with_function(sound.l40s(), driver='vfio-pci'), vfs=(), vgpus=None
+        ),
+        ('error', 'vendor-vfio', '0000:4a:00.0'),
+        '--for vfio-vgpu',
     ),
     (
         'no mdev types',
@@ -477,7 +496,9 @@ FAULTS = (
         l40s_without_types(0),
         ('error', 'vgpu-type', '0000:4a:00.0'),
         "'echo 1155 > /sys/bus/pci/devices/0000:4a:00.4/nvidia/"
-        "current_vgpu_type' for one of the types: 1155 (NVIDIA L40S-24Q)",
+        "current_vgpu_type' for one of the types: 1155 (NVIDIA L40S-24Q); "
+        'and have that run at each boot: openstack gpu node config show '
+        '--for systemd',
     ),
     (
         'room for more',
@@ -627,6 +648,17 @@ class TestChecks(unittest.TestCase):
                 )
                 self.assertIn(fix, results[0].repair)
                 self.assertTrue(results[0].detail)
+
+    def test_a_card_whose_vgpus_are_on_no_vf(self):
+        (finding, *_others) = checks.check(recorded('t4-no-iommu'), VFIO)
+        self.assertEqual('mdev', finding.check)
+        self.assertIn('with any kernel', finding.detail)
+
+    def test_articles(self):
+        """A name may begin with any sound."""
+        machine = sound.node(sound.gpu('0000:05:00.0', '1002:74a1', 'amdgpu'))
+        (finding,) = checks.check(machine, VGPU)
+        self.assertRegex(finding.detail, '^no vGPU type of this.*: AMD ')
 
     def test_why_there_is_no_iommu(self):
         for line, words in (
@@ -789,6 +821,7 @@ RECORDED = {
         ('warning', 'iommu-pt', 'gpu-cloud-7'),
     ],
     ('h100-domain1', CARD): [],
+    ('h100-domain1', VGPU): [('error', 'vendor-vfio', '0001:01:00.0')],
     ('t4-no-iommu', VGPU): [
         ('error', 'driver', '0000:3b:00.0'),
         ('error', 'driver', '0000:d8:00.0'),

@@ -80,7 +80,9 @@ CASES = (
                     '10de:26b9',
                     'nvidia',
                     vgpus=model.Vgpus((sound.mdev('nvidia-1', 'L40S-1Q'),)),
-                )
+                ),
+                distribution=sound.l40s().distribution,
+                kernel=sound.l40s().kernel,
             )
         ),
         [('error', 'mode', '10de:26b9')],

@@ -128,6 +128,37 @@ class TestMatch(unittest.TestCase):
             self.vgpus([machine], vgpus=['P100-16Q']),
         )
 
+    def test_card_with_sriov_that_has_its_vgpus_on_itself(self):
+        types = (model.MdevType('nvidia-230', 'GRID T4-1Q', 16, 0),)
+        vf = model.VirtualFunction(
+            model.Function('0000:3b:00.4', '10de', '1eb8')
+        )
+        machine = nodes.node('t4-no-iommu')
+        first, _second = machine.gpus
+        gpu = dataclasses.replace(first, vgpus=model.Vgpus(types))
+        for vfs in ((), (vf,)):
+            with self.subTest(vfs=vfs):
+                gpus = (dataclasses.replace(gpu, vfs=vfs),)
+                told = dataclasses.replace(machine, gpus=gpus)
+                self.assertEqual(
+                    16
+                    * [('nvidia-230', '0000:3b:00.0', None, '0000:3b:00.0')],
+                    self.vgpus([told], vgpus=['T4-1Q']),
+                )
+                (unit,) = (
+                    text
+                    for path, text in nodes.files(
+                        'systemd', [told], vgpus=['T4-1Q']
+                    ).items()
+                    if path.endswith('.service')
+                )
+                self.assertNotIn('vfs', unit)
+                self.assertEqual(
+                    16, unit.count('mdev 0000:3b:00.0 - nvidia-230 ')
+                )
+        said = self.refused([told], vgpus=['T4-1Q=3b:00.4'])
+        self.assertIn('0000:3b:00.0 is on a VF; name the card itself', said)
+
     def test_vendor_vfio(self):
         found = nodes.match(['l40s'], vgpus=['L40S-24Q'])
         (alias,) = found.aliases
@@ -163,7 +194,10 @@ class TestMatch(unittest.TestCase):
         said = self.refused(['t4-no-iommu'], vgpus=['T4-80Q'])
         self.assertIn('it has T4-1Q, T4-2Q', said)
         said = self.refused(['t4-no-iommu'], vgpus=['T4-8Q'])
-        self.assertIn('so give the id of T4-8Q', said)
+        self.assertIn('so give the id of T4-8Q, such as nvidia-697', said)
+        for text in ('T4', 'card-1', '697'):
+            said = self.refused(['t4-no-iommu'], vgpus=[text])
+            self.assertIn(f'0000:3b:00.0 has no vGPU type {text}', said)
         said = self.refused(['a100-mig'], vgpus=['nvidia-697=0000:99:00.0'])
         self.assertIn('no GPU or VF is at 0000:99:00.0', said)
 
@@ -171,6 +205,108 @@ class TestMatch(unittest.TestCase):
         text = nodes.told('0000:17:00.0 0302: 10de:20b5 (rev a1)\n')
         ((type_id, *_more),) = self.vgpus([text], vgpus=['nvidia-697'])
         self.assertEqual('nvidia-697', type_id)
+
+    def test_a_kernel_with_vendor_vfio_alone(self):
+        said = self.refused(['h100-domain1'], vgpus=['nvidia-1050'])
+        self.assertIn("with this kernel its vGPUs are VFs of the", said)
+        said = self.refused(['h100-domain1'], vgpus=['H100-20C'])
+        self.assertIn('so give the id of H100-20C, such as 1155', said)
+        found = nodes.match(['h100-domain1'], vgpus=['1050'])
+        self.assertEqual(
+            {vgpu_catalogue.VgpuType('1050', '', False, is_told=False)},
+            {vgpu.type for vgpu in found.offers[0].vgpus},
+        )
+
+    def test_types_of_another_kernel(self):
+        """What cards of another node tell is not what its kernel has."""
+        other = nodes.renamed('a100-mig', 'new', kernel='6.8.0-51-generic')
+        gpus = tuple(
+            dataclasses.replace(gpu, vfs=(), vgpus=None) for gpu in other.gpus
+        )
+        other = dataclasses.replace(other, gpus=gpus)
+        found = nodes.match(['a100-mig', other], vgpus=['A100D-40C'])
+        self.assertEqual(
+            [True, False], [bool(offer.vgpus) for offer in found.offers]
+        )
+        self.refused([other], vgpus=['nvidia-697'])
+
+    def test_vendor_vfio_without_vfs_yet(self):
+        machine = nodes.node('l40s')
+        first, second = machine.gpus
+        gpus = (dataclasses.replace(first, vfs=()), second)
+        machine = dataclasses.replace(machine, gpus=gpus)
+        with self.assertRaisesRegex(ValueError, '4a:00.0 has no VFs yet'):
+            nodes.files('nova', [machine], vgpus=['L40S-24Q=4a:00.0'])
+
+    def test_either_kind_where_the_kernel_is_unknown(self):
+        listing = ''.join(
+            f'0000:4a:00.{number} 0302: 10de:26b9 (rev a1)\n'
+            for number in (0, 4)
+        )
+        for text in ('1155', 'nvidia-1155'):
+            ((type_id, *_more),) = self.vgpus(
+                [nodes.told(listing)], vgpus=[f'{text}=4a:00.4']
+            )
+            self.assertEqual(text, type_id)
+
+    def test_count_that_nothing_tells(self):
+        for tool, machine, vgpu, words in (
+            ('systemd', 't4-no-iommu', 'nvidia-9999', 'read the node again'),
+            ('systemd', 'h100-domain1', '1050', 'or name its VFs'),
+            ('nova', 'h100-domain1', '1050', 'or name its VFs'),
+        ):
+            with (
+                self.subTest(tool=tool, vgpu=vgpu),
+                self.assertRaisesRegex(
+                    ValueError, f'how many vGPUs of type {vgpu} .*{words}'
+                ),
+            ):
+                nodes.files(tool, [machine], vgpus=[vgpu])
+        untold = self.untold('a100-mig')
+        for tool in ('systemd', 'kayobe'):
+            with self.assertRaisesRegex(ValueError, 'or name its VFs'):
+                nodes.files(tool, [untold], vgpus=['nvidia-697=17:00.0'])
+
+    def untold(self, name):
+        """Return a machine that has VFs, and tells no types."""
+        machine = nodes.node(name)
+        gpus = []
+        for gpu in machine.gpus:
+            vfs = tuple(dataclasses.replace(vf, vgpus=None) for vf in gpu.vfs)
+            gpus.append(dataclasses.replace(gpu, vfs=vfs, vgpus=None))
+        return dataclasses.replace(machine, gpus=tuple(gpus))
+
+    def test_what_was_not_checked_is_said(self):
+        for tool, machine, vgpus, release in (
+            ('nova', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('devstack', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('kolla-ansible', 't4-no-iommu', ['nvidia-9999'], '2025.1'),
+            ('tripleo', 't4-no-iommu', ['nvidia-9999'], 'wallaby'),
+            ('nova', self.untold('l40s'), ['9999=4a:00.4'], '2025.1'),
+            ('kayobe', self.untold('a100-mig'), ['nvidia-9=17:00.4'],
+             '2025.1'),
+            ('systemd', self.untold('a100-mig'), ['nvidia-9=17:00.4'],
+             '2025.1'),
+        ):  # fmt: skip
+            type_id = vgpus[0].partition('=')[0]
+            with self.subTest(tool):
+                found = nodes.files(
+                    tool, [machine], vgpus=vgpus, release=release
+                )
+                texts = [
+                    text
+                    for text in found.values()
+                    if type_id in text and not text.startswith('#!')
+                ]
+                self.assertTrue(texts)
+                for text in texts:
+                    self.assertRegex(
+                        text,
+                        '^# Not checked whether there is a vGPU type '
+                        f'{type_id}: ',
+                    )
+        told = nodes.files('nova', ['a100-mig'], vgpus=['nvidia-697'])
+        self.assertNotIn('Not checked', ''.join(told.values()))
 
     def test_mig_and_time_sliced(self):
         said = self.refused(

@@ -206,7 +206,9 @@ class TestShowNode(TestCase):
             f'--from {self.folder}/none: No such file or directory',
             self.refused('--from', f'{self.folder}/none'),
         )
-        self.assertIn('Is a directory', self.refused('--from', '/'))
+        self.assertEqual(
+            '--from /: is a folder: use --root', self.refused('--from', '/')
+        )
         for content, words in (
             (b'\x7fELF\x00\x1b[2J', 'is neither text of lspci nor'),
             ('\x1b]0;title\x07\n', 'has no line of lspci'),
@@ -223,6 +225,15 @@ class TestShowNode(TestCase):
                 self.assertIn(
                     words, self.refused('--from', self.file(content))
                 )
+
+    def test_standard_input(self):
+        self.stdin = b'04:00.0 0302: 10de:102d\n'
+        (row,) = self.rows('--from', '-')
+        self.assertEqual('0000:04:00.0', row['Address'])
+        self.stdin = b''
+        self.assertIn('--from -: ', self.refused('--from', '-'))
+        self.stdin = b'\0'
+        self.assertIn('is neither text', self.refused('--from', '-'))
 
     def test_huge_file(self):
         path = self.file('')

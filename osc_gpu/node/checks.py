@@ -43,21 +43,18 @@ def check(
 
     :param purpose: one of uses.PURPOSES; '' for what is wrong for any
     :param addresses: of the GPUs to check, those that there are; all if none,
-        but for a processor's own
+        but for what the host needs itself
     """
-    gpus = tuple(
-        gpu
-        for gpu in node.gpus
-        if (
-            gpu.address in addresses
-            if addresses
-            else not uses.is_integrated(gpu)
-        )
+    gpus = (
+        tuple(gpu for gpu in node.gpus if gpu.address in addresses)
+        if addresses
+        else uses.spare(node.gpus)
     )
     subject = Subject(node, gpus, purpose)
     found = [*checks_host.check(subject), *_check_regions(subject)]
     if subject.is_passthrough:
         found += checks_passthrough.check(subject)
+        found += checks_passthrough.check_console(subject, bool(addresses))
     else:
         found += checks_vgpu.check_any(subject)
     if subject.is_vgpu:

@@ -44,6 +44,37 @@ def check(subject: Subject) -> Found:
     yield from _check_mixed(subject)
 
 
+def check_console(subject: Subject, are_named: bool) -> Found:
+    """Find GPUs that show the host's console; never raises.
+
+    :param are_named: whether only some GPUs are to be checked
+    """
+    for gpu in subject.gpus if are_named else subject.node.gpus:
+        if not gpu.is_console or uses.is_vfio(gpu.function.driver):
+            continue
+        if gpu in subject.gpus:
+            repair = _(
+                "Have the firmware show it elsewhere (Primary Display), or "
+                "use a serial console or that of the management controller"
+            )
+        else:
+            repair = _(
+                "Leave it to the host, as the other fixes do; if servers are "
+                "to have it: run 'openstack gpu node check --for passthrough "
+                "--address %s'"
+            ) % shown(gpu.address)
+        yield about(
+            gpu,
+            findings.WARNING,
+            'console',
+            _(
+                "the host's console is on it: it goes dark when vfio-pci "
+                "takes it"
+            ),
+            repair,
+        )
+
+
 def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
     driver = gpu.function.driver
     if driver is None or uses.is_vfio(driver):

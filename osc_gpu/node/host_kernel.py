@@ -72,6 +72,11 @@ def _remarks(plan: host_plan.Plan) -> list[str]:
         found.append(
             "Whose the processors are is not known; AMD's heed no intel_iommu."
         )
+    for gpu in plan.passed:
+        if gpu.is_console:
+            found.append(
+                f"The host's console is on {gpu.address}: it goes dark."
+            )
     if plan.by_address:
         found += [
             'vfio-pci.ids has not what a card that stays with the host has,',

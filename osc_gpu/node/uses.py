@@ -149,6 +149,17 @@ def is_integrated(gpu: model.Gpu) -> bool:
     return gpu.function.vendor_id == INTEL and bus == '00'
 
 
+def spare(gpus: Collection[model.Gpu]) -> tuple[model.Gpu, ...]:
+    """Return GPUs that nobody has to name: not those that a host needs.
+
+    One that shows the console is among them if there is no other model.
+    """
+    apart = tuple(gpu for gpu in gpus if not is_integrated(gpu))
+    if len({gpu.function.ids for gpu in apart}) == 1:
+        return apart
+    return tuple(gpu for gpu in apart if not gpu.is_console)
+
+
 def model_of(gpu: model.Gpu) -> str:
     """Return a card's name as shown to people; its ids if it has none."""
     function = gpu.function

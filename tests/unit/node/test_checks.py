@@ -673,6 +673,51 @@ class TestChecks(unittest.TestCase):
         )
 
 
+class TestConsole(unittest.TestCase):
+    def test_the_only_model(self):
+        machine = with_function(
+            with_gpu(sound.rtx6000(), is_console=True), driver='nouveau'
+        )
+        self.assertEqual(
+            [
+                ('error', 'driver', '0000:3d:00.0'),
+                ('warning', 'console', '0000:3d:00.0'),
+            ],
+            found(machine, CARD),
+        )
+        self.assertNotIn(
+            'console', [check for _s, check, _ in found(machine, ANY)]
+        )
+
+    def test_beside_another(self):
+        """It stays with the host, and so do its ids."""
+        machine = sound.node(
+            sound.gpu('0000:01:00.0', '10de:1cb3', 'nouveau', is_console=True),
+            sound.gpu('0000:3b:00.0', '10de:1eb8', 'nvidia'),
+        )
+        console, driver = checks.check(machine, CARD)
+        self.assertEqual(
+            ('warning', 'console', '0000:01:00.0'),
+            (console.severity, console.check, console.subject),
+        )
+        self.assertIn('it goes dark when vfio-pci takes it', console.detail)
+        self.assertIn('--address 0000:01:00.0', console.repair)
+        self.assertEqual('0000:3b:00.0', driver.subject)
+        self.assertIn('10de:1eb8', driver.repair)
+        self.assertNotIn('10de:1cb3', driver.repair)
+        self.assertEqual(
+            [
+                ('error', 'driver', '0000:01:00.0'),
+                ('warning', 'console', '0000:01:00.0'),
+            ],
+            found(machine, CARD, '0000:01:00.0'),
+        )
+
+    def test_dark_already(self):
+        machine = with_gpu(sound.rtx6000(), is_console=True)
+        self.assertEqual([], found(machine, CARD))
+
+
 class TestUnknown(unittest.TestCase):
     def test_lspci(self):
         """Only ids: nothing is wrong, and nothing is well."""

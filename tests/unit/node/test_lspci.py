@@ -140,6 +140,7 @@ class TestSeeds(unittest.TestCase):
         (audio,) = gpu.companions
         self.assertEqual(('10de:0fbb', '0403'), (audio.ids, audio.class_id))
         self.assertIsNone(gpu.function.driver)
+        self.assertIsNone(gpu.is_console)
 
     def test_drivers(self):
         function = only(M10).function

@@ -36,12 +36,54 @@ _COMPANIONS = {
 def check(subject: Subject) -> Found:
     """Check cards for passthrough; never raises."""
     for gpu in subject.gpus:
-        yield from _check_driver(subject, gpu)
+        parts = [*_check_vgpus(gpu), *_check_vfs(gpu)]
+        # The driver has to stay until they are gone.
+        yield from parts or _check_driver(subject, gpu)
         for companion in gpu.companions:
             yield from _check_companion(subject, gpu, companion)
         yield from _check_group(subject, gpu)
         yield from _check_mig(gpu)
     yield from _check_mixed(subject)
+
+
+def _check_vgpus(gpu: model.Gpu) -> Found:
+    count = uses.count_vgpus(gpu)
+    if not count:
+        return
+    if uses.has_mdev(gpu):
+        end = _(
+            "end them with 'mdevctl stop --uuid <uuid>' ('mdevctl list' "
+            "names them)"
+        )
+    else:
+        end = _("write 0 to nvidia/current_vgpu_type of each VF in sysfs")
+    yield about(
+        gpu,
+        findings.ERROR,
+        'vgpus',
+        _("a vGPU is made on it, and a server may have it")
+        if count == 1
+        else _("%d vGPUs are made on it, and servers may have them") % count,
+        repairs.sentence(
+            [
+                _("have no server use them"),
+                end,
+                _("disable what makes them at each boot"),
+            ]
+        ),
+    )
+
+
+def _check_vfs(gpu: model.Gpu) -> Found:
+    """Of other makers' cards it is the VFs that servers get."""
+    if gpu.vfs and gpu.function.vendor_id == uses.NVIDIA:
+        yield about(
+            gpu,
+            findings.ERROR,
+            'vfs',
+            _("it has VFs, and a card is passed whole without them"),
+            repairs.disable_vfs(gpu),
+        )
 
 
 def check_console(subject: Subject, are_named: bool) -> Found:

@@ -238,6 +238,17 @@ def enable_vfs(gpu: model.Gpu) -> str:
     )
 
 
+def disable_vfs(gpu: model.Gpu) -> str:
+    """Return how a card of NVIDIA loses its VFs, once no server has one."""
+    return (
+        _(
+            "Run '/usr/lib/nvidia/sriov-manage -d %s', and disable what makes "
+            "VFs at each boot"
+        )
+        % gpu.address
+    )
+
+
 def disable_mig(gpu: model.Gpu) -> str:
     """Return how a card leaves MIG."""
     return _("Run 'nvidia-smi -i %s -mig 0' while no server has it") % (

@@ -83,6 +83,15 @@ def mdev_types(gpu: model.Gpu) -> Iterator[model.MdevType]:
         yield from vgpus.mdev_types
 
 
+def count_vgpus(gpu: model.Gpu) -> int:
+    """Return how many vGPUs are made on a card and its VFs."""
+    return sum(
+        sum(type_.created for type_ in vgpus.mdev_types)
+        + (vgpus.vendor_type not in (None, '0'))
+        for _function, vgpus in vgpus_of(gpu)
+    )
+
+
 def has_mdev(gpu: model.Gpu) -> bool:
     """Tell whether vGPUs of a card are mediated devices."""
     return any(True for _type in mdev_types(gpu))

@@ -343,6 +343,25 @@ FAULTS = (
         'Turn on ACS',
     ),
     (
+        'VFs, and passthrough',
+        CARD,
+        sound.a100(),
+        ('error', 'vfs', '0000:17:00.0'),
+        "'/usr/lib/nvidia/sriov-manage -d 0000:17:00.0'",
+    ),
+    (
+        'a vGPU, and passthrough',
+        CARD,
+        with_gpu(
+            sound.t4(),
+            vgpus=model.Vgpus(
+                (sound.mdev('nvidia-232', 'GRID T4-8C', 1, 1),)
+            ),
+        ),
+        ('error', 'vgpus', '0000:3b:00.0'),
+        "'mdevctl stop --uuid <uuid>'",
+    ),
+    (
         'MIG, and passthrough',
         CARD,
         with_gpu(sound.k80(), mig=model.Mig(is_enabled=True)),
@@ -640,6 +659,33 @@ class TestChecks(unittest.TestCase):
             with self.subTest(line):
                 (finding,) = checks.check(machine)
                 self.assertIn(words, finding.detail)
+
+    def test_vgpus_that_servers_may_have(self):
+        """All else has to wait, and the VFs go with them."""
+        results = checks.check(recorded('a100-mig'), CARD)
+        said = {
+            (f.subject, f.check): f.detail
+            for f in results
+            if f.severity == 'error'
+        }
+        vfs = 'it has VFs, and a card is passed whole without them'
+        made = ' vGPUs are made on it, and servers may have them'
+        self.assertEqual(
+            {
+                ('0000:17:00.0', 'vgpus'): f'4{made}',
+                ('0000:17:00.0', 'vfs'): vfs,
+                ('0000:65:00.0', 'vgpus'): f'2{made}',
+                ('0000:65:00.0', 'vfs'): vfs,
+            },
+            said,
+        )
+        vgpus, vfs = (
+            next(f for f in checks.check(sound.l40s(), CARD) if f.check == c)
+            for c in ('vgpus', 'vfs')
+        )
+        self.assertIn('2 vGPUs', vgpus.detail)
+        self.assertIn('current_vgpu_type', vgpus.repair)
+        self.assertIn('sriov-manage -d 0000:4a:00.0', vfs.repair)
 
     def test_long_lists(self):
         names = [f'n{number}' for number in range(5)]

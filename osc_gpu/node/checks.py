@@ -94,7 +94,7 @@ def _check_regions(subject: Subject) -> Found:
         if node.command_line is None or 'pci=realloc' not in node.command_line:
             firmware = _("%(firmware)s; if that does not help: %(fix)s") % {
                 'firmware': firmware,
-                'fix': repairs.arguments(node, 'pci=realloc'),
+                'fix': repairs.boot_with(subject, 'pci=realloc'),
             }
         yield checks_subject.about(
             gpu,

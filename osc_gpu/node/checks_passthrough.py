@@ -155,7 +155,7 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
             findings.ERROR,
             'driver',
             _("the host's driver %s has it; vfio-pci should") % shown(driver),
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
 
 
@@ -176,7 +176,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
                 "not loaded, or was not when the machine started"
             )
             % gpu.function.ids,
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
         return
     others = [
@@ -194,7 +194,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
             'driver',
             _("no driver has it, and %s may take it; vfio-pci should have it")
             % some(others),
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
 
 
@@ -235,7 +235,7 @@ def _check_companion(
         severity,
         'companion',
         detail % said,
-        repairs.companion(subject, companion),
+        repairs.companion(subject, gpu, companion),
     )
 
 

@@ -71,6 +71,11 @@ def files(
     return tuple(file for path in paths for file in _merge(path, nodes, texts))
 
 
+def tools(plan: host_plan.Plan) -> tuple[str, ...]:
+    """Return the tools that have something to do for a node."""
+    return tuple(tool for tool, write in _WRITERS.items() if write(plan))
+
+
 def _merge(
     path: str,
     nodes: Sequence[model.Node],

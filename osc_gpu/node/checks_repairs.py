@@ -193,9 +193,7 @@ def _show(subject: Subject, tool: str) -> str:
     names = [f'gpu{n}' for n in range(1, len(ids) + 1)]
     if len(ids) == 1:
         names = ['gpu']
-    aliases = (
-        f'--alias {n}={i}' for n, i in zip(names, ids, strict=True)
-    )
+    aliases = (f'--alias {n}={i}' for n, i in zip(names, ids, strict=True))
     command = f'openstack gpu node config show --for {tool}'
     return ' '.join([command, *aliases])
 

@@ -100,7 +100,11 @@ _ENDS = re.compile(
     r'(Kernel driver in use: [\w-]+|Kernel modules: [\w-]+(?:, [\w-]+)*'
     r'|\(rev [0-9a-f]{2}\)(?: \(prog-if [0-9a-f]{2} \[[^]]{1,60}\]\))?) '
 )
-_IN_THE_MIDST = (' Subsystem: ', ' Kernel driver in use: ', ' Kernel modules: ')
+_IN_THE_MIDST = (
+    ' Subsystem: ',
+    ' Kernel driver in use: ',
+    ' Kernel modules: ',
+)
 _UNITS = {'': 0, 'K': 10, 'M': 20, 'G': 30, 'T': 40}
 
 

@@ -322,11 +322,11 @@ def enable_vfs(gpu: model.Gpu) -> str:
 
 
 def disable_vfs(gpu: model.Gpu) -> str:
-    """Return how a card of NVIDIA loses its VFs, once no server has one."""
+    """Return how a card of NVIDIA loses its VFs."""
     return (
         _(
-            "Run '/usr/lib/nvidia/sriov-manage -d %s', and disable what makes "
-            "VFs at each boot"
+            "Run '/usr/lib/nvidia/sriov-manage -d %s' while no server has a "
+            "VF or vGPU of it, and disable what makes VFs at each boot"
         )
         % gpu.address
     )

@@ -372,7 +372,7 @@ FAULTS = (
         CARD,
         sound.a100(),
         ('error', 'vfs', '0000:17:00.0'),
-        "'/usr/lib/nvidia/sriov-manage -d 0000:17:00.0'",
+        "'/usr/lib/nvidia/sriov-manage -d 0000:17:00.0' while no server has",
     ),
     (
         'a vGPU, and passthrough',

@@ -43,21 +43,18 @@ def check(
 
     :param purpose: one of uses.PURPOSES; '' for what is wrong for any
     :param addresses: of the GPUs to check, those that there are; all if none,
-        but for a processor's own
+        but for what the host needs itself
     """
-    gpus = tuple(
-        gpu
-        for gpu in node.gpus
-        if (
-            gpu.address in addresses
-            if addresses
-            else not uses.is_integrated(gpu)
-        )
+    gpus = (
+        tuple(gpu for gpu in node.gpus if gpu.address in addresses)
+        if addresses
+        else uses.spare(node.gpus)
     )
     subject = Subject(node, gpus, purpose)
     found = [*checks_host.check(subject), *_check_regions(subject)]
     if subject.is_passthrough:
         found += checks_passthrough.check(subject)
+        found += checks_passthrough.check_console(subject, bool(addresses))
     else:
         found += checks_vgpu.check_any(subject)
     if subject.is_vgpu:
@@ -97,7 +94,7 @@ def _check_regions(subject: Subject) -> Found:
         if node.command_line is None or 'pci=realloc' not in node.command_line:
             firmware = _("%(firmware)s; if that does not help: %(fix)s") % {
                 'firmware': firmware,
-                'fix': repairs.arguments(node, 'pci=realloc'),
+                'fix': repairs.boot_with(subject, 'pci=realloc'),
             }
         yield checks_subject.about(
             gpu,

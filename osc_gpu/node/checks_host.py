@@ -107,8 +107,8 @@ def _check_iommu(subject: Subject) -> Found:
             findings.INFO if is_well else findings.WARNING,
             'iommu-argument',
             _("the kernel does not know %s, which does nothing") % some(wrong),
-            repairs.arguments(
-                node, _missing(node, node.has_iommu is None), wrong
+            repairs.boot_with(
+                subject, _missing(node, node.has_iommu is None), wrong
             ),
         )
     elif node.command_line is not None and not _passes_through(node):
@@ -120,7 +120,7 @@ def _check_iommu(subject: Subject) -> Found:
                 "host's own devices is translated, too, which slows them down"
             )
             % _pass_through(node),
-            repairs.arguments(node, _pass_through(node)),
+            repairs.boot_with(subject, _pass_through(node)),
         )
 
 
@@ -159,8 +159,8 @@ def _no_iommu(subject: Subject, wrong: list[str]) -> findings.Finding:
         detail = _("the kernel uses no IOMMU")
         if node.command_line is not None and node.cpu_vendor is not None:
             detail = _("there is no IOMMU: it is off in the firmware")
-        return _iommu_finding(subject, detail, _firmware_too(node))
-    fix = repairs.arguments(node, add, [*off, *wrong])
+        return _iommu_finding(subject, detail, _firmware_too(subject))
+    fix = repairs.boot_with(subject, add, [*off, *wrong])
     return _iommu_finding(
         subject,
         detail,
@@ -182,15 +182,16 @@ def _iommu_finding(
     )
 
 
-def _firmware_too(node: model.Node) -> str:
+def _firmware_too(subject: Subject) -> str:
     """Return what to do where only the firmware is left, or may be."""
+    node = subject.node
     firmware = repairs.iommu_in_firmware(node)
     add = _missing(node, True)
     if not add:
         return firmware
     return _("%(firmware)s; then: %(fix)s") % {
         'firmware': firmware,
-        'fix': repairs.arguments(node, add),
+        'fix': repairs.boot_with(subject, add),
     }
 
 
@@ -320,7 +321,7 @@ def _rival(
         findings.WARNING,
         'module',
         detail,
-        repairs.blacklist(node, module)
+        repairs.keep_out(subject, module)
         if is_open or node.blacklisted is None
         else _("Run 'modprobe -r %s'") % module,
     )

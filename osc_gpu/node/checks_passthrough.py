@@ -36,12 +36,85 @@ _COMPANIONS = {
 def check(subject: Subject) -> Found:
     """Check cards for passthrough; never raises."""
     for gpu in subject.gpus:
-        yield from _check_driver(subject, gpu)
+        parts = [*_check_vgpus(gpu), *_check_vfs(gpu)]
+        # The driver has to stay until they are gone.
+        yield from parts or _check_driver(subject, gpu)
         for companion in gpu.companions:
             yield from _check_companion(subject, gpu, companion)
         yield from _check_group(subject, gpu)
         yield from _check_mig(gpu)
     yield from _check_mixed(subject)
+
+
+def _check_vgpus(gpu: model.Gpu) -> Found:
+    count = uses.count_vgpus(gpu)
+    if not count:
+        return
+    if uses.has_mdev(gpu):
+        end = _(
+            "end them with 'mdevctl stop --uuid <uuid>' ('mdevctl list' "
+            "names them)"
+        )
+    else:
+        end = _("write 0 to nvidia/current_vgpu_type of each VF in sysfs")
+    yield about(
+        gpu,
+        findings.ERROR,
+        'vgpus',
+        _("a vGPU is made on it, and a server may have it")
+        if count == 1
+        else _("%d vGPUs are made on it, and servers may have them") % count,
+        repairs.sentence(
+            [
+                _("have no server use them"),
+                end,
+                _("disable what makes them at each boot"),
+            ]
+        ),
+    )
+
+
+def _check_vfs(gpu: model.Gpu) -> Found:
+    """Of other makers' cards it is the VFs that servers get."""
+    if gpu.vfs and gpu.function.vendor_id == uses.NVIDIA:
+        yield about(
+            gpu,
+            findings.ERROR,
+            'vfs',
+            _("it has VFs, and a card is passed whole without them"),
+            repairs.disable_vfs(gpu),
+        )
+
+
+def check_console(subject: Subject, are_named: bool) -> Found:
+    """Find GPUs that show the host's console; never raises.
+
+    :param are_named: whether only some GPUs are to be checked
+    """
+    for gpu in subject.gpus if are_named else subject.node.gpus:
+        if not gpu.is_console or uses.is_vfio(gpu.function.driver):
+            continue
+        if gpu in subject.gpus:
+            repair = _(
+                "Have the firmware show it elsewhere (Primary Display), or "
+                "use a serial console or that of the management controller"
+            )
+        else:
+            repair = _(
+                "Leave it to the host, as the other fixes do; if servers are "
+                "to have it: run 'openstack gpu node check --for passthrough "
+                "--address %s'"
+            ) % shown(gpu.address)
+        yield about(
+            gpu,
+            findings.WARNING,
+            'console',
+            _(
+                "the host's console is on it: it goes dark when vfio-pci "
+                "takes it"
+            ),
+            repair,
+        )
 
 
 def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
@@ -82,7 +155,7 @@ def _check_driver(subject: Subject, gpu: model.Gpu) -> Found:
             findings.ERROR,
             'driver',
             _("the host's driver %s has it; vfio-pci should") % shown(driver),
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
 
 
@@ -103,7 +176,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
                 "not loaded, or was not when the machine started"
             )
             % gpu.function.ids,
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
         return
     others = [
@@ -121,7 +194,7 @@ def _check_unbound(subject: Subject, gpu: model.Gpu) -> Found:
             'driver',
             _("no driver has it, and %s may take it; vfio-pci should have it")
             % some(others),
-            repairs.vfio(subject, gpu.function),
+            repairs.vfio(subject, gpu),
         )
 
 
@@ -162,7 +235,7 @@ def _check_companion(
         severity,
         'companion',
         detail % said,
-        repairs.companion(subject, companion),
+        repairs.companion(subject, gpu, companion),
     )
 
 

@@ -13,7 +13,8 @@
 """What an admin types or writes so that a finding about a node goes away.
 
 Sentences in the imperative, for the node's distribution and processor where
-they are known. Words of the node's own command line are quoted.
+they are known. Words of the node's own command line are quoted. What is to be
+in files is left to "gpu node config show" wherever that can say it.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ import shlex
 
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_subject
+from osc_gpu.node import host_files
+from osc_gpu.node import host_kernel
 from osc_gpu.node import host_modules
 from osc_gpu.node import host_udev
 from osc_gpu.node import model
@@ -29,6 +32,8 @@ Subject = checks_subject.Subject
 
 _DEBIAN = ('debian', 'ubuntu')
 _RED_HAT = ('rhel', 'centos', 'rocky', 'almalinux', 'ol', 'fedora')
+#: What keeps a module out that config show has nothing to say of.
+_BLACKLIST = '/etc/modprobe.d/blacklist-%s.conf'
 _SUSE = ('sles', 'opensuse')
 
 
@@ -36,14 +41,20 @@ def _is(node: model.Node, family: tuple[str, ...]) -> bool:
     return (node.distribution or '').startswith(family)
 
 
+def _joined(steps: Iterable[str]) -> str:
+    """Join steps, each of them once."""
+    *first, last = dict.fromkeys(steps)
+    if not first:
+        return last
+    return _("%(first)s, and %(last)s") % {
+        'first': ', '.join(first),
+        'last': last,
+    }
+
+
 def sentence(steps: Iterable[str]) -> str:
     """Join steps, each of them once, as one sentence."""
-    *first, text = dict.fromkeys(steps)
-    if first:
-        text = _("%(first)s, and %(last)s") % {
-            'first': ', '.join(first),
-            'last': text,
-        }
+    text = _joined(steps)
     return text[0].upper() + text[1:]
 
 
@@ -62,23 +73,41 @@ def argument_steps(
         if add:
             words.append(f"--args='{add}'")
         return [_("run %s") % ' '.join(words)]
-    values = {'add': add, 'old': shlex.quote(old)}
+    where = host_kernel.DEFAULTS
+    if _is(node, _DEBIAN):
+        where = (
+            _("%(path)s or %(path)s.d") % {'path': where}
+            if old
+            else host_kernel.DROP_IN
+        )
+    values = {'add': add, 'old': shlex.quote(old), 'where': where}
     if old and add:
         step = _(
-            "write '%(add)s' for %(old)s in GRUB_CMDLINE_LINUX of "
-            "/etc/default/grub"
+            "write '%(add)s' for %(old)s in GRUB_CMDLINE_LINUX of %(where)s"
         )
     elif old:
-        step = _("take %(old)s out of GRUB_CMDLINE_LINUX in /etc/default/grub")
+        step = _("take %(old)s out of GRUB_CMDLINE_LINUX in %(where)s")
+    elif where == host_kernel.DROP_IN:
+        step = _(
+            "add the line 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX "
+            "%(add)s\"' to %(where)s"
+        )
     else:
-        step = _("add '%(add)s' to GRUB_CMDLINE_LINUX in /etc/default/grub")
-    if _is(node, _DEBIAN):
+        step = _("add '%(add)s' to GRUB_CMDLINE_LINUX in %(where)s")
+    return [step % values, _boot_menu(node)]
+
+
+def _boot_menu(node: model.Node) -> str:
+    """Return what makes the kernel's arguments take effect."""
+    if _is(node, _RED_HAT):
+        command = f'bash {host_kernel.SCRIPT}'
+    elif _is(node, _DEBIAN):
         command = 'update-grub'
     elif _is(node, _SUSE):
         command = 'grub2-mkconfig -o /boot/grub2/grub.cfg'
     else:
         command = _("update-grub (or grub2-mkconfig -o /boot/grub2/grub.cfg)")
-    return [step % values, _("run %s") % command]
+    return _("run %s") % command
 
 
 def arguments(node: model.Node, add: str, remove: Iterable[str] = ()) -> str:
@@ -88,43 +117,85 @@ def arguments(node: model.Node, add: str, remove: Iterable[str] = ()) -> str:
 
 def _ramdisk(node: model.Node) -> str:
     if _is(node, _DEBIAN):
-        return _("run update-initramfs -u")
+        return _("run update-initramfs -u -k all")
     if _is(node, _RED_HAT) or _is(node, _SUSE):
-        return _("run dracut -f")
-    return _("run update-initramfs -u (or dracut -f)")
-
-
-def _early_vfio(node: model.Node) -> str:
-    if _is(node, _DEBIAN):
-        return _("add the line vfio-pci to /etc/initramfs-tools/modules")
-    if _is(node, _RED_HAT) or _is(node, _SUSE):
-        return (
-            _(
-                "write 'force_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"' "
-                "to %s"
-            )
-            % host_modules.DRACUT
-        )
-    return _("have vfio-pci in the initramfs")
-
-
-def blacklist_steps(node: model.Node, module: str) -> list[str]:
-    """Return how a module is kept from being loaded."""
-    options = f" and 'options {module} modeset=0'" * (module == 'nouveau')
-    return [
-        _("write 'blacklist %(module)s'%(options)s to %(path)s")
-        % {
-            'module': module,
-            'options': options,
-            'path': f'/etc/modprobe.d/blacklist-{module}.conf',
-        },
-        _ramdisk(node),
-    ]
+        return _("run dracut --force --regenerate-all")
+    return _(
+        "run update-initramfs -u -k all (or dracut --force --regenerate-all)"
+    )
 
 
 def blacklist(node: model.Node, module: str) -> str:
-    """Return how a module is kept from being loaded, as a sentence."""
-    return sentence([*blacklist_steps(node, module), _("reboot")])
+    """Return how a module is kept from being loaded."""
+    lines, path = f"'blacklist {module}'", _BLACKLIST % module
+    if module == 'nouveau':
+        lines += f" and 'options {module} modeset=0'"
+        path = host_modules.MODPROBE
+    return sentence(
+        [
+            _("write %(lines)s to %(path)s") % {'lines': lines, 'path': path},
+            _ramdisk(node),
+            _("reboot"),
+        ]
+    )
+
+
+def keep_out(subject: Subject, module: str) -> str:
+    """Return how a module is kept from what is checked."""
+    text = host_modules.modprobe(subject.plan).get(host_modules.MODPROBE, '')
+    if subject.is_passthrough and f'blacklist {module}\n' in text:
+        return sentence(
+            [
+                _put(subject, 'modprobe', host_modules.MODPROBE),
+                _ramdisk(subject.node),
+                _("reboot"),
+            ]
+        )
+    return blacklist(subject.node, module)
+
+
+def boot_with(subject: Subject, add: str, remove: Iterable[str] = ()) -> str:
+    """Return how the kernel gets arguments that GPUs need.
+
+    :param remove: words of the command line as they are
+    """
+    node, plan = subject.node, subject.plan
+    if (
+        not add
+        or not subject.is_passthrough
+        or _is(node, _RED_HAT)
+        or not plan.used
+        or not set(add.split()).issubset(host_kernel.arguments(plan))
+    ):
+        return arguments(node, add, remove)
+    (path,) = host_kernel.write(plan)
+    taken = argument_steps(node, '', remove)[:1] if remove else []
+    return sentence(
+        [
+            *taken,
+            _put(subject, 'grub', path),
+            _boot_menu(node),
+            _("reboot"),
+        ]
+    )
+
+
+def _put(subject: Subject, tool: str, path: str) -> str:
+    return _("put what '%(command)s' prints in %(path)s") % {
+        'command': _show(subject, tool),
+        'path': path,
+    }
+
+
+def _show(subject: Subject, tool: str) -> str:
+    """Return the command that prints a tool's files."""
+    ids = subject.ids
+    names = [f'gpu{n}' for n in range(1, len(ids) + 1)]
+    if len(ids) == 1:
+        names = ['gpu']
+    aliases = (f'--alias {n}={i}' for n, i in zip(names, ids, strict=True))
+    command = f'openstack gpu node config show --for {tool}'
+    return ' '.join([command, *aliases])
 
 
 def _ids_arguments(node: model.Node) -> list[str]:
@@ -136,49 +207,61 @@ def _ids_arguments(node: model.Node) -> list[str]:
     ]
 
 
-def vfio(subject: Subject, function: model.Function) -> str:
-    """Return how vfio-pci gets a function, and all others that it should."""
-    node, driver = subject.node, function.driver
-    steps = [_early_vfio(node)]
-    if driver == 'nouveau':
-        steps = [*blacklist_steps(node, driver)[:1], *steps]
-    if function.ids in subject.foreign_ids:
-        # By its ids it would get another card, too.
-        return _("Run 'driverctl set-override %s vfio-pci'") % function.address
+def _old_ids_steps(subject: Subject) -> list[str]:
+    """Return how ids for vfio-pci go that would count instead of others."""
+    node, plan = subject.node, subject.plan
     old = _ids_arguments(node)
-    if node.vfio_ids and not old:
-        steps.append(
-            _(
-                "write 'options vfio-pci ids=%s' where /etc/modprobe.d has "
-                "that option"
-            )
-            % subject.vfio_ids
-        )
-    elif old != [f'vfio-pci.ids={subject.vfio_ids}']:
-        new = f'vfio-pci.ids={subject.vfio_ids}'
-        steps += argument_steps(node, new, old)
-    return sentence([*steps, _ramdisk(node), _("reboot")])
-
-
-def companion(subject: Subject, function: model.Function) -> str:
-    """Return what is done with a function beside a GPU."""
-    if not checks_subject.is_removed(function):
-        return vfio(subject, function)
-    matches = [
-        'ACTION=="add"',
-        'SUBSYSTEM=="pci"',
-        f'ATTR{{vendor}}=="0x{function.vendor_id}"',
-        f'ATTR{{device}}=="0x{function.product_id}"',
+    if old:
+        if old == [f'vfio-pci.ids={",".join(plan.vfio_ids)}']:
+            return []
+        return argument_steps(node, '', old)[:1]
+    if set(plan.vfio_ids).issubset(node.vfio_ids or plan.vfio_ids):
+        return []
+    return [
+        _("take 'options vfio-pci ids=...' out of other files of %s")
+        % host_modules.MODPROBE.rpartition('/')[0]
     ]
-    if function.ids in subject.foreign_ids:
-        matches.append(f'KERNEL=="{function.address}"')
+
+
+def vfio(
+    subject: Subject, gpu: model.Gpu, function: model.Function | None = None
+) -> str:
+    """Return how vfio-pci gets all that it should.
+
+    :param function: of the GPU, if not its own
+    """
+    node = subject.node
+    if gpu not in subject.plan.passed:
+        # By its ids it would get another card, too.
+        address = (function or gpu).address
+        return _("Run 'driverctl set-override %s vfio-pci'") % address
+    tools = host_files.tools(subject.plan)
+    steps = [*_old_ids_steps(subject)]
+    if 'grub' in tools:
+        steps.append(_boot_menu(node))
+    steps.append(_ramdisk(node))
+    if 'systemd' in tools:
+        steps.append(_("make programs executable and enable units"))
+    return _(
+        "For each <tool> of %(tools)s: put what '%(command)s' prints where "
+        "its first line says; then %(steps)s"
+    ) % {
+        'tools': ', '.join(tools),
+        'command': _show(subject, '<tool>'),
+        'steps': _joined([*steps, _("reboot")]),
+    }
+
+
+def companion(
+    subject: Subject, gpu: model.Gpu, function: model.Function
+) -> str:
+    """Return what is done with a function beside a GPU."""
+    plan = subject.plan
+    if gpu not in plan.passed or not host_udev.is_taken_away(plan, function):
+        return vfio(subject, gpu, function)
     return sentence(
         [
-            _("write '%(rule)s' to %(path)s")
-            % {
-                'rule': ', '.join([*matches, 'ATTR{remove}="1"']),
-                'path': host_udev.PATH,
-            },
+            _put(subject, 'udev', host_udev.PATH),
             _("run 'echo 1 > %s'") % f'{sysfs(function)}/remove',
         ]
     )
@@ -233,6 +316,17 @@ def enable_vfs(gpu: model.Gpu) -> str:
         _(
             "Run '/usr/lib/nvidia/sriov-manage -e %s', and have that run at "
             "each boot: openstack gpu node config show --for systemd"
+        )
+        % gpu.address
+    )
+
+
+def disable_vfs(gpu: model.Gpu) -> str:
+    """Return how a card of NVIDIA loses its VFs."""
+    return (
+        _(
+            "Run '/usr/lib/nvidia/sriov-manage -d %s' while no server has a "
+            "VF or vGPU of it, and disable what makes VFs at each boot"
         )
         % gpu.address
     )

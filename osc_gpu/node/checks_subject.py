@@ -18,16 +18,12 @@ import functools
 
 from osc_gpu import findings
 from osc_gpu.i18n import _
+from osc_gpu.node import host_plan
 from osc_gpu.node import model
 from osc_gpu.node import uses
 
 Found = Iterator[findings.Finding]
 
-#: Functions that a driver in the kernel itself takes before vfio-pci can:
-#: USB and UCSI.
-_REMOVED = ('0c03', '0c80')
-
-#: What is named of a long list.
 _MOST = 4
 
 
@@ -77,16 +73,20 @@ class Subject:
         )
 
     @functools.cached_property
-    def vfio_ids(self) -> str:
-        """All that vfio-pci is to have by its ids, as kernel arguments do."""
-        own = (
-            function.ids
-            for gpu in self.gpus
-            for function in (gpu.function, *gpu.companions)
-            if function is gpu.function or not is_removed(function)
-        )
-        wanted = (ids for ids in own if ids not in self.foreign_ids)
-        return ','.join(dict.fromkeys((*(self.node.vfio_ids or ()), *wanted)))
+    def plan(self) -> host_plan.Plan:
+        """What config show makes of the node for passthrough, by ``ids``."""
+        passed = [
+            gpu
+            for gpu in self.node.gpus
+            if gpu.function.ids in self.ids and not gpu.vfs
+        ]
+        return host_plan.make(self.node, passed, ())
+
+    @functools.cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that tell what is checked from all other cards."""
+        found = dict.fromkeys(gpu.function.ids for gpu in self.gpus)
+        return tuple(ids for ids in found if ids not in self.foreign_ids)
 
     @functools.cached_property
     def at_vfio(self) -> dict[str, list[str]]:
@@ -107,11 +107,6 @@ class Subject:
     ) -> findings.Finding:
         """Say something about the node."""
         return findings.Finding(severity, check, self.name, detail, repair)
-
-
-def is_removed(function: model.Function) -> bool:
-    """Tell whether a function is better removed than bound to vfio-pci."""
-    return function.class_id in _REMOVED
 
 
 def about(

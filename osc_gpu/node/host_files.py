@@ -72,21 +72,23 @@ def files(
     return tuple(file for path in paths for file in _merge(path, nodes, texts))
 
 
+def tools(plan: host_plan.Plan) -> tuple[str, ...]:
+    """Return the tools that have something to do for a node."""
+    return tuple(tool for tool, write in _WRITERS.items() if write(plan))
+
+
 def besides(plans: Collection[host_plan.Plan]) -> str:
     """Return what nodes need besides kernel arguments, as two lines.
 
     For tools that write these only; '' for nothing.
     """
-    tools = [
-        tool
-        for tool, write in _WRITERS.items()
-        if tool != _KERNEL and any(write(plan) for plan in plans)
-    ]
-    if not tools:
+    found = {tool for plan in plans for tool in tools(plan)}
+    named = [tool for tool in TOOLS if tool in found and tool != _KERNEL]
+    if not named:
         return ''
     return (
         'Also needed on the nodes: what gpu node config show prints with '
-        f'--for\n{", ".join(tools)}.'
+        f'--for\n{", ".join(named)}.'
     )
 
 

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from osc_gpu.node import host_plan
 
 #: Where Debian's and Ubuntu's update-grub finds it.
-_DROP_IN = '/etc/default/grub.d/osc-gpu.cfg'
-_DEFAULTS = '/etc/default/grub'
+DROP_IN = '/etc/default/grub.d/osc-gpu.cfg'
+DEFAULTS = '/etc/default/grub'
 #: A script to run on the node: there is no file for kernels that are there.
-_SCRIPT = 'kernel-arguments.sh'
+SCRIPT = 'kernel-arguments.sh'
 
 
 def write(plan: host_plan.Plan) -> Mapping[str, str]:
@@ -30,14 +30,14 @@ def write(plan: host_plan.Plan) -> Mapping[str, str]:
         return {}
     words = arguments(plan)
     if plan.is_dnf:
-        return {_SCRIPT: _grubby(plan, words)}
+        return {SCRIPT: _grubby(plan, words)}
     line = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {" ".join(words)}"'
     if plan.is_apt:
         after = 'Then run update-grub, and reboot.'
-        path = _DROP_IN
+        path = DROP_IN
     else:
         after = 'Then run update-grub or grub2-mkconfig, and reboot.'
-        path = _DEFAULTS
+        path = DEFAULTS
     if not words:
         return {}
     return {
@@ -83,6 +83,11 @@ def _remarks(plan: host_plan.Plan) -> list[str]:
         found.append(
             "Whose the processors are is not known; AMD's heed no intel_iommu."
         )
+    for gpu in plan.passed:
+        if gpu.is_console:
+            found.append(
+                f"The host's console is on {gpu.address}: it goes dark."
+            )
     if plan.by_address:
         found += [
             'vfio-pci.ids has not what a card that stays with the host has,',

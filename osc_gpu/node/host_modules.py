@@ -20,8 +20,8 @@ from osc_gpu.node import host_plan
 from osc_gpu.node import host_udev
 from osc_gpu.node import model
 
-_MODPROBE = '/etc/modprobe.d/osc-gpu.conf'
-DRACUT = '/etc/dracut.conf.d/osc-gpu.conf'
+MODPROBE = '/etc/modprobe.d/osc-gpu.conf'
+_DRACUT = '/etc/dracut.conf.d/osc-gpu.conf'
 _INITRAMFS = '/etc/initramfs-tools/modules'
 _HOOK = '/etc/initramfs-tools/hooks/osc-gpu'
 _LOAD = '/etc/modules-load.d/vfio.conf'
@@ -59,7 +59,7 @@ def modprobe(plan: host_plan.Plan) -> Mapping[str, str]:
     if not lines:
         return {}
     return {
-        _MODPROBE: host_plan.text(
+        MODPROBE: host_plan.text(
             [
                 *host_plan.comments(
                     'Then run update-initramfs -u -k all, or',
@@ -107,7 +107,7 @@ def initramfs(plan: host_plan.Plan) -> Mapping[str, str]:
         return {}
     found = {}
     if not plan.is_apt:
-        found[DRACUT] = _dracut(plan)
+        found[_DRACUT] = _dracut(plan)
     if not plan.is_dnf:
         found[_INITRAMFS] = host_plan.text(_modules(plan))
         if plan.by_address:

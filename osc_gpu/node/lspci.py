@@ -15,7 +15,8 @@
 Read are the forms of ``lspci -nn``, ``-n``, both with ``-k``, ``-v``, ``-vv``
 and ``-D``; ``lspci -vmm`` with ``-n``, ``-nn`` and ``-k``; and ``lspci`` alone
 as far as it gives ids. Around them may stand what a terminal had there, and
-what somebody wrote.
+what somebody wrote; a page that lost its line breaks has ``lspci -nnk`` in the
+midst of a line.
 
 Text may have been through grep, so what it does not have may be there all the
 same: no line on a driver does not mean that there is none. Without a domain
@@ -87,6 +88,23 @@ _REGION = re.compile(
 _VFS = re.compile(
     r'.*\bTotal VFs: ([0-9]{1,5}), Number of VFs: ([0-9]{1,5})\b'
 )
+#: What begins a line of lspci -nnk, and an end that a line has, where there
+#: is no line break. A time of day, 06:19:29.0, is no address.
+_STARTS = re.compile(
+    r'(?<![0-9a-z:.-])(?=(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] '
+    r'[a-z0-9][a-z0-9 /-]{1,60} \[[0-9a-f]{4}\]: )'
+    r'|\s(?=(?:Subsystem|Kernel driver in use|Kernel modules): )',
+    re.I,
+)
+_ENDS = re.compile(
+    r'(Kernel driver in use: [\w-]+|Kernel modules: [\w-]+(?:, [\w-]+)*'
+    r'|\(rev [0-9a-f]{2}\)(?: \(prog-if [0-9a-f]{2} \[[^]]{1,60}\]\))?) '
+)
+_IN_THE_MIDST = (
+    ' Subsystem: ',
+    ' Kernel driver in use: ',
+    ' Kernel modules: ',
+)
 _UNITS = {'': 0, 'K': 10, 'M': 20, 'G': 30, 'T': 40}
 
 
@@ -138,7 +156,7 @@ def parse(text: str) -> model.Node:
     :raises ValueError: with a sentence that says what would be right
     """
     entries: dict[str, _Entry] = {}
-    lines = [line for line in text.splitlines() if len(line) <= _LONGEST_LINE]
+    lines = [line for line in _lines(text) if len(line) <= _LONGEST_LINE]
     for entry in (*_listed(lines), *_tagged(lines)):
         if not entry.class_id and not entry.ids:
             continue
@@ -164,6 +182,16 @@ def parse(text: str) -> model.Node:
             for function, beside in gpus.cards(functions, vfs)
         ),
     )
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield lines, those that lost their breaks as they were."""
+    for line in text.splitlines():
+        if any(words in line.lstrip() for words in _IN_THE_MIDST):
+            parts = _STARTS.sub('\n', line)
+            yield from _ENDS.sub(r'\1\n\n', parts).splitlines()
+        else:
+            yield line
 
 
 def _listed(lines: Iterable[str]) -> Iterator[_Entry]:

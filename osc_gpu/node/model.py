@@ -141,6 +141,8 @@ class Gpu:
     :param group: all else in its IOMMU group, bridges left out
     :param total_vfs: VFs that it can have; 0 without SR-IOV
     :param vfs: VFs that it has
+    :param is_console: whether the firmware showed its messages on it, where
+        the host's console is since then; None if that is not told
     """
 
     function: Function
@@ -151,6 +153,7 @@ class Gpu:
     vfs: tuple[VirtualFunction, ...] | None = None
     vgpus: Vgpus | None = None
     mig: Mig | None = None
+    is_console: bool | None = None
 
     @property
     def address(self) -> str:

@@ -239,6 +239,7 @@ class Reader:
             self._vfs(folder, names),
             _vgpus(folder, names),
             self._nvidia.mig(address),
+            _is_console(function, folder, names),
         )
 
     def _function(self, address: str) -> model.Function:
@@ -291,6 +292,20 @@ class Reader:
             )
             for vf in sorted(found, key=lambda vf: gpus.order(vf.function))
         )
+
+
+def _is_console(
+    function: model.Function,
+    folder: roots.Folder,
+    names: Collection[str] | None,
+) -> bool | None:
+    """Tell whether the console is on a GPU; only VGA has a file on that."""
+    if names is None:
+        return None
+    if 'boot_vga' in names:
+        number = folder.number('boot_vga')
+        return None if number is None else bool(number)
+    return None if function.class_id == gpus.VGA else False
 
 
 def _is_vf(folder: roots.Folder) -> bool:

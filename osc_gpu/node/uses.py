@@ -88,6 +88,15 @@ def mdev_types(gpu: model.Gpu) -> Iterator[model.MdevType]:
         yield from vgpus.mdev_types
 
 
+def count_vgpus(gpu: model.Gpu) -> int:
+    """Return how many vGPUs are made on a card and its VFs."""
+    return sum(
+        sum(type_.created for type_ in vgpus.mdev_types)
+        + (vgpus.vendor_type not in (None, '0'))
+        for _function, vgpus in vgpus_of(gpu)
+    )
+
+
 def has_mdev(gpu: model.Gpu) -> bool:
     """Tell whether vGPUs of a card are mediated devices."""
     return any(True for _type in mdev_types(gpu))
@@ -190,6 +199,17 @@ def is_integrated(gpu: model.Gpu) -> bool:
     """Tell whether a GPU is the processor's own, which shows the console."""
     _domain, bus, _rest = gpu.address.split(':')
     return gpu.function.vendor_id == INTEL and bus == '00'
+
+
+def spare(gpus: Collection[model.Gpu]) -> tuple[model.Gpu, ...]:
+    """Return GPUs that nobody has to name: not those that a host needs.
+
+    One that shows the console is among them if there is no other model.
+    """
+    apart = tuple(gpu for gpu in gpus if not is_integrated(gpu))
+    if len({gpu.function.ids for gpu in apart}) == 1:
+        return apart
+    return tuple(gpu for gpu in apart if not gpu.is_console)
 
 
 def model_of(gpu: model.Gpu) -> str:

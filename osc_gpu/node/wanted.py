@@ -24,6 +24,7 @@ from osc_gpu.node import host_division
 from osc_gpu.node import host_values
 from osc_gpu.node import model
 from osc_gpu.node import releases
+from osc_gpu.node import uses
 from osc_gpu.node import vgpu_catalogue
 from osc_gpu.node import wanted_vgpus
 
@@ -232,6 +233,9 @@ def _match_alias(
 ) -> tuple[Alias, list[tuple[model.Function, ...]]]:
     """Return an alias, and by node the functions that are passed with it."""
     gpus = [gpu for left in nodes for gpu in left.gpus]
+    if not option.ids:
+        # What a host needs itself has to be named by its ids.
+        gpus = list(uses.spare(gpus) or gpus)
     ids = option.ids or _ids_by_name(option.name, gpus)
     if any(gpu.function.ids == ids for gpu in gpus):
         whole = [gpu for gpu in gpus if gpu.function.ids == ids]

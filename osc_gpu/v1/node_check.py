@@ -105,7 +105,8 @@ older file of the node. No cloud is asked for anything.""")
             type=options.checked(_address),
             help=_(
                 "Check only the GPU at this PCI address (repeat option for "
-                "several; default: all but one that is in the processor)"
+                "several; default: all but one that is in the processor, "
+                "or shows the console beside other models)"
             ),
         )
         parser.add_argument(

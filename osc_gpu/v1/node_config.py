@@ -170,7 +170,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help=_(
             "PCI alias for cards that are passed through whole, or for what "
             "else is on them; without ids the model with that name, or the "
-            "only model that there is (repeat option for several aliases)"
+            "only model that there is, but for what shows the host's console "
+            "beside another (repeat option for several aliases)"
         ),
     )
     parser.add_argument(

@@ -121,6 +121,7 @@ def _read(
         if node.gpus:
             return node
         why = _(
-            "has no GPU: none of its PCI devices is one of the classes %s"
+            "has no GPU: none of its PCI devices is one, of the classes %s; "
+            "the display of a management controller is none, nor a virtual one"
         ) % ', '.join(gpus.CLASSES)
     raise exceptions.CommandError(f'{option} {path}: {why}')

@@ -390,6 +390,7 @@ def _rtx6000() -> Machine:
         35,
         _DISPLAY,
         parent='0000:3c:00.0',
+        boot_vga=0,
     )
     beside = [
         dataclasses.replace(
@@ -399,6 +400,7 @@ def _rtx6000() -> Machine:
             klass=klass,
             driver=driver,
             regions=regions,
+            boot_vga=None,
         )
         for number, ids, klass, driver, regions in (
             (
@@ -432,7 +434,12 @@ def _rtx6000() -> Machine:
         (
             Device('0000:00:00.0', '8086:2020', '060000', group=0),
             Device(
-                '0000:03:00.0', '102b:0536', '030000', '1028:08fd', 'mgag200'
+                '0000:03:00.0',
+                '102b:0536',
+                '030000',
+                '1028:08fd',
+                'mgag200',
+                boot_vga=1,
             ),
             _port('0000:3c:00.0', '8086:2030', 34),
             gpu,

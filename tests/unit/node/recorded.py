@@ -62,6 +62,7 @@ class Device:
     """A PCI function.
 
     :param klass: six hex digits
+    :param boot_vga: None if it has no such file, as 3D controllers
     :param vfs: those that it has; their places follow from the first one's
     :param vgpu_types: number and name, of the vendor's VFIO driver
     """
@@ -80,6 +81,7 @@ class Device:
     mdev_types: tuple[MdevType, ...] = ()
     vgpu_types: tuple[tuple[int, str], ...] | None = None
     vgpu_type: int = 0
+    boot_vga: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,4 +276,6 @@ def _attributes(device: Device) -> dict[str, str]:
     if device.total_vfs is not None:
         found['sriov_totalvfs'] = str(device.total_vfs)
         found['sriov_numvfs'] = str(len(device.vfs))
+    if device.boot_vga is not None:
+        found['boot_vga'] = str(device.boot_vga)
     return found

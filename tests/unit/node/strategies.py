@@ -81,6 +81,7 @@ GPUS = st.builds(
     maybe(st.just(())),
     maybe(VGPUS),
     maybe(st.builds(model.Mig, maybe(st.booleans()), maybe(some(WORDS)))),
+    maybe(st.booleans()),
 )
 NODES = st.builds(
     model.Node,

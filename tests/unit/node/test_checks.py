@@ -11,6 +11,7 @@
 # under the License.
 
 import pathlib
+import re
 import tempfile
 import unittest
 
@@ -23,6 +24,7 @@ from osc_gpu.node import facts
 from osc_gpu.node import model
 from osc_gpu.node import uses
 from tests.unit.node import machines
+from tests.unit.node import nodes
 from tests.unit.node import sound
 from tests.unit.node.sound import change
 from tests.unit.node.sound import with_companion
@@ -90,15 +92,17 @@ FAULTS = (
         ANY,
         amd('quiet', has_iommu=False),
         ('error', 'iommu', 'gpu1'),
-        "AMD-Vi (IOMMU) in the firmware; then: Add 'iommu=pt' to",
+        "AMD-Vi (IOMMU) in the firmware; then: Add the line 'GRUB_CMDLINE_"
+        "LINUX=\"$GRUB_CMDLINE_LINUX iommu=pt\"' to /etc/default/grub.d/osc-",
     ),
     (
         'neither argument',
         CARD,
         sound.k80(has_iommu=False, command_line=('quiet',)),
         ('error', 'iommu', 'gpu1'),
-        "Add 'intel_iommu=on iommu=pt' to GRUB_CMDLINE_LINUX in "
-        "/etc/default/grub, run update-grub, and reboot; if that does not",
+        "Put what 'openstack gpu node config show --for grub --alias "
+        "gpu=10de:102d' prints in /etc/default/grub.d/osc-gpu.cfg, run "
+        "update-grub, and reboot; if that does not help: Turn on VT-d",
     ),
     (
         'neither argument, on Rocky',
@@ -114,7 +118,8 @@ FAULTS = (
         CARD,
         sound.k80(has_iommu=False, command_line=('iommu_intel=on',)),
         ('error', 'iommu', 'gpu1'),
-        "Write 'intel_iommu=on iommu=pt' for iommu_intel=on in GRUB_CMD",
+        "Take iommu_intel=on out of GRUB_CMDLINE_LINUX in /etc/default/grub "
+        "or /etc/default/grub.d, put what 'openstack gpu node config show ",
     ),
     (
         'turned off',
@@ -128,7 +133,7 @@ FAULTS = (
         CARD,
         sound.k80(has_iommu=True, command_line=words_of('iommu-intel=on')),
         ('warning', 'iommu-argument', 'gpu1'),
-        "Write 'iommu=pt' for iommu-intel=on in",
+        "Take iommu-intel=on out of GRUB_CMDLINE_LINUX in",
     ),
     (
         'misspelt, and it is on',
@@ -152,14 +157,14 @@ FAULTS = (
         ANY,
         sound.k80(command_line=('intel_iommu=on',)),
         ('warning', 'iommu-pt', 'gpu1'),
-        "Add 'iommu=pt' to GRUB_CMDLINE_LINUX",
+        "Add the line 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX iommu=pt\"'",
     ),
     (
         'no iommu=pt, on another processor',
         ANY,
         sound.k80(command_line=(), cpu_vendor=''),
         ('warning', 'iommu-pt', 'gpu1'),
-        "'iommu.passthrough=1'",
+        "$GRUB_CMDLINE_LINUX iommu.passthrough=1\"' to /etc/default/grub.d/",
     ),
     (
         'nouveau not blacklisted',
@@ -167,7 +172,15 @@ FAULTS = (
         sound.k80(blacklisted=('snd_hda_intel',)),
         ('warning', 'module', 'gpu1'),
         "Write 'blacklist nouveau' and 'options nouveau modeset=0' to "
-        "/etc/modprobe.d/blacklist-nouveau.conf, run update-initramfs -u, ",
+        "/etc/modprobe.d/osc-gpu.conf, run update-initramfs -u -k all, and",
+    ),
+    (
+        'nouveau not blacklisted, and passthrough',
+        CARD,
+        sound.k80(blacklisted=('snd_hda_intel',)),
+        ('warning', 'module', 'gpu1'),
+        "Put what 'openstack gpu node config show --for modprobe --alias "
+        "gpu=10de:102d' prints in /etc/modprobe.d/osc-gpu.conf, run update-",
     ),
     (
         'nouveau loaded, though blacklisted',
@@ -202,7 +215,8 @@ FAULTS = (
         ANY,
         lost(sound.k80(), 1),
         ('error', 'memory-regions', '0000:04:00.0'),
-        "firmware; if that does not help: Add 'pci=realloc' to GRUB",
+        "firmware; if that does not help: Add the line 'GRUB_CMDLINE_LINUX="
+        "\"$GRUB_CMDLINE_LINUX pci=realloc\"' to",
     ),
     (
         'no room for memory, with pci=realloc',
@@ -234,9 +248,10 @@ FAULTS = (
         CARD,
         with_function(sound.rtx6000(vfio_ids=()), driver='nvidia'),
         ('error', 'driver', '0000:3d:00.0'),
-        'Add the line vfio-pci to /etc/initramfs-tools/modules, add '
-        "'vfio-pci.ids=10de:1e30,10de:10f7' to GRUB_CMDLINE_LINUX in "
-        '/etc/default/grub, run update-grub, run update-initramfs -u, and',
+        'For each <tool> of grub, modprobe, udev, dracut, vfio: put what '
+        "'openstack gpu node config show --for <tool> --alias gpu=10de:1e30' "
+        'prints where its first line says; then run update-grub, run update-'
+        'initramfs -u -k all, and reboot',
     ),
     (
         'nouveau has the only card, on CentOS',
@@ -252,8 +267,8 @@ FAULTS = (
             driver='nouveau',
         ),
         ('error', 'driver', '0000:3d:00.0'),
-        "run grubby --update-kernel=ALL --remove-args=vfio_pci.ids=1002:1 "
-        "--args='vfio-pci.ids=1002:0001,10de:1e30,10de:10f7', run dracut -f",
+        "; then run grubby --update-kernel=ALL --remove-args=vfio_pci.ids="
+        "1002:1, run bash kernel-arguments.sh, run dracut --force",
     ),
     (
         'the host has one of two alike',
@@ -267,8 +282,7 @@ FAULTS = (
         CARD,
         with_function(sound.k80(), driver=''),
         ('warning', 'driver', '0000:04:00.0'),
-        "Add the line vfio-pci to /etc/initramfs-tools/modules, write "
-        "'options vfio-pci ids=10de:102d' where /etc/modprobe.d has that",
+        "For each <tool> of grub, modprobe, dracut, vfio: put what",
     ),
     (
         'nvidia may take it',
@@ -279,14 +293,25 @@ FAULTS = (
             modules=('nouveau', 'snd_hda_intel'),
         ),
         ('warning', 'driver', '0000:04:00.0'),
-        'vfio-pci.ids=10de:102d',
+        '--alias gpu=10de:102d',
+    ),
+    (
+        'other ids for vfio-pci in a file of modprobe',
+        CARD,
+        with_function(
+            sound.node(sound.k80().gpus[0], vfio_ids=('1002:0001',)),
+            driver='nvidia',
+        ),
+        ('error', 'driver', '0000:04:00.0'),
+        "then take 'options vfio-pci ids=...' out of other files of "
+        "/etc/modprobe.d, run",
     ),
     (
         'audio',
         CARD,
         with_companion(sound.rtx6000(), 0, driver='snd_hda_intel'),
         ('error', 'companion', '0000:3d:00.1'),
-        'vfio-pci',
+        "--for udev --alias gpu=10de:1e30' prints in /etc/udev/rules.d/99-",
     ),
     (
         'audio in a group of its own',
@@ -295,16 +320,16 @@ FAULTS = (
             sound.rtx6000(), 0, driver='snd_hda_intel', iommu_group='99'
         ),
         ('warning', 'companion', '0000:3d:00.1'),
-        'vfio-pci',
+        "'echo 1 > /sys/bus/pci/devices/0000:3d:00.1/remove'",
     ),
     (
         'USB',
         CARD,
         with_companion(sound.rtx6000(), 1, driver='xhci_hcd'),
         ('error', 'companion', '0000:3d:00.2'),
-        """Write 'ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="0x10de", """
-        """ATTR{device}=="0x1ad6", ATTR{remove}="1"' to """
-        "/etc/udev/rules.d/99-osc-gpu.rules, and run 'echo 1 > "
+        "Put what 'openstack gpu node config show --for udev --alias "
+        "gpu=10de:1e30' prints in /etc/udev/rules.d/99-osc-gpu.rules, and "
+        "run 'echo 1 > "
         "/sys/bus/pci/devices/0000:3d:00.2/remove'",
     ),
     (
@@ -312,14 +337,14 @@ FAULTS = (
         CARD,
         with_companion(sound.rtx6000(), 2, driver='nvidia-gpu'),
         ('error', 'companion', '0000:3d:00.3'),
-        'ATTR{device}=="0x1ad7"',
+        "'echo 1 > /sys/bus/pci/devices/0000:3d:00.3/remove'",
     ),
     (
         'a companion nobody has',
         CARD,
         with_companion(sound.rtx6000(), 2, driver='', modules=None),
         ('warning', 'companion', '0000:3d:00.3'),
-        'ATTR{device}=="0x1ad7"',
+        "'echo 1 > /sys/bus/pci/devices/0000:3d:00.3/remove'",
     ),
     (
         'a group with a network card',
@@ -341,6 +366,25 @@ FAULTS = (
         k80_in_group(SPARE),
         ('warning', 'group', '0000:04:00.0'),
         'Turn on ACS',
+    ),
+    (
+        'VFs, and passthrough',
+        CARD,
+        sound.a100(),
+        ('error', 'vfs', '0000:17:00.0'),
+        "'/usr/lib/nvidia/sriov-manage -d 0000:17:00.0' while no server has",
+    ),
+    (
+        'a vGPU, and passthrough',
+        CARD,
+        with_gpu(
+            sound.t4(),
+            vgpus=model.Vgpus(
+                (sound.mdev('nvidia-232', 'GRID T4-8C', 1, 1),)
+            ),
+        ),
+        ('error', 'vgpus', '0000:3b:00.0'),
+        "'mdevctl stop --uuid <uuid>'",
     ),
     (
         'MIG, and passthrough',
@@ -673,6 +717,33 @@ class TestChecks(unittest.TestCase):
                 (finding,) = checks.check(machine)
                 self.assertIn(words, finding.detail)
 
+    def test_vgpus_that_servers_may_have(self):
+        """All else has to wait, and the VFs go with them."""
+        results = checks.check(recorded('a100-mig'), CARD)
+        said = {
+            (f.subject, f.check): f.detail
+            for f in results
+            if f.severity == 'error'
+        }
+        vfs = 'it has VFs, and a card is passed whole without them'
+        made = ' vGPUs are made on it, and servers may have them'
+        self.assertEqual(
+            {
+                ('0000:17:00.0', 'vgpus'): f'4{made}',
+                ('0000:17:00.0', 'vfs'): vfs,
+                ('0000:65:00.0', 'vgpus'): f'2{made}',
+                ('0000:65:00.0', 'vfs'): vfs,
+            },
+            said,
+        )
+        vgpus, vfs = (
+            next(f for f in checks.check(sound.l40s(), CARD) if f.check == c)
+            for c in ('vgpus', 'vfs')
+        )
+        self.assertIn('2 vGPUs', vgpus.detail)
+        self.assertIn('current_vgpu_type', vgpus.repair)
+        self.assertIn('sriov-manage -d 0000:4a:00.0', vfs.repair)
+
     def test_long_lists(self):
         names = [f'n{number}' for number in range(5)]
         self.assertEqual('n0, n1, n2, n3', checks_subject.some(names[:4]))
@@ -703,6 +774,51 @@ class TestChecks(unittest.TestCase):
             [('error', 'driver', '0000:00:02.0')],
             found(machine, CARD, '0000:00:02.0'),
         )
+
+
+class TestConsole(unittest.TestCase):
+    def test_the_only_model(self):
+        machine = with_function(
+            with_gpu(sound.rtx6000(), is_console=True), driver='nouveau'
+        )
+        self.assertEqual(
+            [
+                ('error', 'driver', '0000:3d:00.0'),
+                ('warning', 'console', '0000:3d:00.0'),
+            ],
+            found(machine, CARD),
+        )
+        self.assertNotIn(
+            'console', [check for _s, check, _ in found(machine, ANY)]
+        )
+
+    def test_beside_another(self):
+        """It stays with the host, and so do its ids."""
+        machine = sound.node(
+            sound.gpu('0000:01:00.0', '10de:1cb3', 'nouveau', is_console=True),
+            sound.gpu('0000:3b:00.0', '10de:1eb8', 'nvidia'),
+        )
+        console, driver = checks.check(machine, CARD)
+        self.assertEqual(
+            ('warning', 'console', '0000:01:00.0'),
+            (console.severity, console.check, console.subject),
+        )
+        self.assertIn('it goes dark when vfio-pci takes it', console.detail)
+        self.assertIn('--address 0000:01:00.0', console.repair)
+        self.assertEqual('0000:3b:00.0', driver.subject)
+        self.assertIn('10de:1eb8', driver.repair)
+        self.assertNotIn('10de:1cb3', driver.repair)
+        self.assertEqual(
+            [
+                ('error', 'driver', '0000:01:00.0'),
+                ('warning', 'console', '0000:01:00.0'),
+            ],
+            found(machine, CARD, '0000:01:00.0'),
+        )
+
+    def test_dark_already(self):
+        machine = with_gpu(sound.rtx6000(), is_console=True)
+        self.assertEqual([], found(machine, CARD))
 
 
 class TestUnknown(unittest.TestCase):
@@ -896,28 +1012,24 @@ class TestFixes(unittest.TestCase):
                 change(c, driver='xhci_hcd') for c in one.companions
             ),
         ), two)  # fmt: skip
-        self.assertIn(
-            "add 'vfio-pci.ids=10de:1e30' to",
-            self.fix(machine, '0000:3d:00.0', 'driver'),
+        fix = self.fix(machine, '0000:3d:00.0', 'driver')
+        self.assertIn('--alias gpu=10de:1e30', fix)
+        # What follows is that card's alone.
+        text = ''.join(
+            nodes.files('udev', [machine], ['gpu=10de:1e30']).values()
         )
-        fixes = [
-            f.repair
-            for f in checks.check(machine, CARD, ['0000:3d:00.0'])
-            if f.check == 'companion'
-        ]
         self.assertEqual(
-            "Run 'driverctl set-override 0000:3d:00.1 vfio-pci'", fixes[0]
+            ['0000:3d:00.1', '0000:3d:00.2', '0000:3d:00.3'],
+            re.findall('KERNEL=="(.*?)"', text),
         )
-        self.assertIn('KERNEL=="0000:3d:00.2", ATTR{remove}="1"', fixes[1])
 
     def test_other_distributions(self):
         for distribution, words in (
-            ('rocky-9.4', 'force_drivers+=" vfio vfio_iommu_type1 vfio_pci "'),
-            ('opensuse-leap-15.6', '/etc/dracut.conf.d/osc-gpu.conf'),
+            ('rocky-9.4', 'run bash kernel-arguments.sh, run dracut --force'),
             ('opensuse-leap-15.6', 'grub2-mkconfig -o /boot/grub2/grub.cfg'),
-            (None, 'update-initramfs -u (or dracut -f)'),
+            (None, 'update-initramfs -u -k all (or dracut --force'),
             ('arch-1', 'update-grub (or grub2-mkconfig'),
-            ('debian-12', 'run update-grub, run update-initramfs -u, and reb'),
+            ('debian-12', 'run update-grub, run update-initramfs -u -k all, '),
         ):
             machine = sound.node(
                 sound.gpu('0000:04:00.0', '10de:102d', 'nvidia'),

@@ -84,6 +84,7 @@ class TestMachines(TestCase):
                 0,
                 (),
                 model.Vgpus(),
+                is_console=False,
             ),
             node.gpus[0],
         )  # fmt: skip
@@ -177,6 +178,21 @@ class TestMachines(TestCase):
         self.assertEqual(gpu.companions, gpu.group)
         # Ports are not memory.
         self.assertEqual([0, 1, 3], [bar.index for bar in gpu.bars])
+
+    def test_console(self):
+        """Only VGA has a file on that; a 3D controller shows nothing."""
+        for name, right in (
+            ('rtx6000', [False]),
+            ('gtx1080', [None, None]),
+            ('p100', [False, False]),
+        ):
+            gpus = self.read(name).gpus
+            self.assertEqual(right, [gpu.is_console for gpu in gpus][:2])
+        device = dataclasses.replace(
+            machines.MACHINES['gtx1080'].devices[2], boot_vga=1
+        )
+        (gpu,) = facts.read(self.write(device)).gpus
+        self.assertIs(True, gpu.is_console)
 
     def test_gtx1080(self):
         node = self.read('gtx1080')

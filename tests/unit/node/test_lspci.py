@@ -140,6 +140,7 @@ class TestSeeds(unittest.TestCase):
         (audio,) = gpu.companions
         self.assertEqual(('10de:0fbb', '0403'), (audio.ids, audio.class_id))
         self.assertIsNone(gpu.function.driver)
+        self.assertIsNone(gpu.is_console)
 
     def test_drivers(self):
         function = only(M10).function
@@ -149,6 +150,25 @@ class TestSeeds(unittest.TestCase):
             ('10de', '1160'),
             (function.subsystem_vendor_id, function.subsystem_product_id),
         )
+
+    def test_a_page_without_line_breaks(self):
+        """As the fourth of the seeds has it."""
+        record = ' '.join(line.strip() for line in M10.splitlines()[1:])
+        self.assertEqual(only(M10), only(record))
+        for text in (
+            f'.. code-block:: text # lspci -nnk -s 3d:00.0 {record} IOMMU '
+            f'should be enabled at 06:19:29.0 too, {"as well " * 9999}',
+            f'{record} {record.replace("3d:00", "3e:00")} And so on.',
+        ):
+            found = [gpu.function for gpu in lspci.parse(text).gpus]
+            self.assertEqual(only(M10).function, found[0])
+            self.assertEqual('vfio-pci', found[-1].driver)
+            self.assertEqual(('nouveau',), found[-1].modules)
+            self.assertEqual('1160', found[-1].subsystem_product_id)
+            self.assertEqual(text.count('GM107GL'), len(found))
+        own = ' '.join(GTX_980M.split())
+        gpus = lspci.parse(f'Run {own} {"and so on " * 999}{record}').gpus
+        self.assertEqual((only(GTX_980M), only(M10)), gpus)
 
     def test_names(self):
         gpu = only(GTX_1080)
@@ -295,6 +315,12 @@ class TestHostile(unittest.TestCase):
                 lspci.parse(text)
 
     def test_time_stamps(self):
+        table = '| server1 | CREATE_COMPLETE | 2017-10-01T06:19:29Z |\n'
+        self.assertEqual('0000:04:00.0', only(
+            f'{table}2017-10-01T00:06:19.2 3D controller [0302]: NVIDIA '
+            'Corporation Device [10de:15f8] Kernel modules: nouveau\n'
+            '04:00.0 0302: 10de:102d\n'
+        ).address)  # fmt: skip
         text = '12:01.3 kernel: something\n' * 2 + '04:00.0 0302: 10de:102d'
         self.assertEqual('0000:04:00.0', only(text).address)
 
@@ -314,7 +340,9 @@ class TestHostile(unittest.TestCase):
             '04:00.1 a: b' + ' (prog-if 00' * 80, 'Slot:\t' + ' ' * 1000 + 'x',
             'Region 0: Memory at 0 ' + ' [size=' * 140, 'Flags: ' * 140,
             '04:00.1 a: b' + ' (rev a1)' * 110, '04:00.1 ' + 'Device ' * 140,
-            'Flags: ' + 'NUMA node ' * 100, 'Kernel modules: ' + ',' * 1000,
+            'Flags: ' + 'NUMA node ' * 100, 'Kernel modules: a, ' * 99,
+            '04:00.0 a ' * 300 + ' Kernel modules: a',
+            ' Kernel modules: ' * 300, 'Kernel modules: ' + ',' * 1000,
         )  # fmt: skip
         for part in parts:
             began = time.process_time()

@@ -15,6 +15,7 @@ import unittest
 
 from osc_gpu.node import wanted
 from tests.unit.node import nodes
+from tests.unit.node import sound
 
 
 class TestParseAlias(unittest.TestCase):
@@ -81,6 +82,26 @@ class TestMatch(unittest.TestCase):
                     (name, '10de:15f8', 'type-PCI'),
                     self.alias(['p100'], [name]),
                 )
+
+    def test_console(self):
+        """It goes dark: it is taken if it is named, or the only model."""
+        console = sound.gpu('0000:01:00.0', '10de:1cb3', is_console=True)
+        t4 = sound.gpu('0000:3b:00.0', '10de:1eb8')
+        both = sound.node(console, t4)
+        self.assertEqual('10de:1eb8', self.alias([both], ['gpu'])[1])
+        self.assertEqual('10de:1cb3', self.alias([both], ['a=10de:1cb3'])[1])
+        self.assertIn(
+            'matches no model of NVIDIA TU104GL [Tesla T4]',
+            self.refused([both], ['p400']),
+        )
+        self.assertEqual(
+            '10de:1cb3', self.alias([sound.node(console)], ['p400'])[1]
+        )
+        files = nodes.files('grub', [both], ['a=10de:1cb3'])
+        self.assertIn(
+            "# The host's console is on 0000:01:00.0: it goes dark.\n",
+            ''.join(files.values()),
+        )
 
     def test_name_of_another_model(self):
         said = self.refused(['p100'], ['a100'])

@@ -176,8 +176,9 @@ class TestShowNode(TestCase):
             line = self.fails('gpu', 'node', 'show')
         read.assert_called_once_with(pathlib.Path('/'))
         self.assertEqual(
-            '--root /: has no GPU: none of its PCI devices is one of the '
-            'classes 0300, 0302, 0380, 1200',
+            '--root /: has no GPU: none of its PCI devices is one, of the '
+            'classes 0300, 0302, 0380, 1200; the display of a management '
+            'controller is none, nor a virtual one',
             line,
         )
 
@@ -219,6 +220,17 @@ class TestShowNode(TestCase):
             ('{"gpus": [], "\\u001b[2J": 1}', "has '\\x1b[2J', which"),
             ('{"gpus": []}', 'has no GPU'),
             ('00:1f.0 0601: 8086:8d44\n', 'has no GPU'),
+            # It is of one of the classes.
+            (
+                '03:00.0 0300: 102b:0536\n',
+                'the display of a management controller is none',
+            ),
+            # Times in the same text are none of its addresses.
+            (
+                '| server1 | 2017-10-01T06:19:29Z |\n00:06.0 3D controller: '
+                'NVIDIA Corporation GP100GL [Tesla P100 PCIe 16GB] (rev a1)\n',
+                'the PCI ids of 0000:00:06.0: give what "lspci -nnk -D"',
+            ),
             ('04:00.0 0302: 10de:102d\n' * 2, 'has 0000:04:00.0 twice'),
         ):
             with self.subTest(content):

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import re
 from unittest import mock
 
 from tests.unit import base
@@ -56,12 +57,12 @@ class TestCheckNode(node_case.TestCase):
     def test_purposes(self):
         path = self.write('a.json', sound.l40s())
         self.assertEqual([], self.check('--for', 'vfio-vgpu', '--from', path))
-        for purpose, check in (
-            ('vgpu', 'vendor-vfio'),
-            ('passthrough', 'driver'),
+        for purpose, right in (
+            ('vgpu', ['vendor-vfio']),
+            ('passthrough', ['vfs', 'vgpus']),
         ):
             found = self.check('--for', purpose, '--from', path, status=1)
-            self.assertEqual([check], [f['Check'] for f in found])
+            self.assertEqual(right, [f['Check'] for f in found])
 
     def test_root(self):
         root = machines.build('gtx1080', self.folder / 'root')
@@ -71,6 +72,32 @@ class TestCheckNode(node_case.TestCase):
         self.assertEqual(
             [('error', 'group'), ('warning', 'iommu-pt')],
             [(f['Severity'], f['Check']) for f in found],
+        )
+
+    def test_fixes_name_what_config_show_prints(self):
+        """Every command runs, and prints what is for the file named."""
+        seen = set()
+        for name in ('rtx6000', 't4-no-iommu', 'mi300x', 'gtx1080'):
+            root = str(machines.build(name, self.folder / name))
+            for finding in self.check(
+                '--for', 'passthrough', '--root', root, status=1
+            ):
+                fix = finding['Fix']
+                found = re.search("'openstack (gpu node config .*?)'", fix)
+                if found is None:
+                    self.assertNotIn('/etc/', fix)
+                    continue
+                tools = re.search('For each <tool> of (.*?):', fix)
+                for tool in tools[1].split(', ') if tools else [None]:
+                    command = found[1].replace('<tool>', str(tool))
+                    text = self.ok(*command.split(), '--root', root).stdout
+                    paths = re.findall(r'^# (\S+) \(compute\)$', text, re.M)
+                    self.assertTrue(paths, command)
+                    if tool is None:
+                        self.assertIn(f' prints in {paths[0]}', fix)
+                    seen.add(tool)
+        self.assertEqual(
+            {'grub', 'modprobe', 'udev', 'dracut', 'vfio', None}, seen
         )
 
     def test_lspci(self):

@@ -71,14 +71,25 @@ class Node:
 
     :param source: its name for people
     :param host: its host name, None if that is unknown
-    :param devices: vendor:product of each GPU and VF, by address
+    :param cards: vendor:product of each GPU and of its VFs, by its address:
+        in Placement VFs that are passed through are inventory of their card
+        (nova/compute/pci_placement_translator.py)
+    :param vfs: vendor:product of each VF, by address: vGPUs are inventory of
+        their VF
     :param has_all: whether no VF can be missing among them
     """
 
     source: str
     host: str | None
-    devices: Mapping[str, str]
+    cards: Mapping[str, Collection[str]]
+    vfs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     has_all: bool = True
+
+    def ids(self, address: str) -> Collection[str]:
+        """Return what can be there; () if nothing is."""
+        if address in self.vfs:
+            return (self.vfs[address],)
+        return self.cards.get(address, ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +243,12 @@ def _of_alias(
 def _missing(
     conf: Conf, alias: alias_list.Alias, nodes: Sequence[Node]
 ) -> Iterator[findings.Finding]:
-    there = {class_of(ids) for node in nodes for ids in node.devices.values()}
+    there = {
+        class_of(ids)
+        for node in nodes
+        for found in node.cards.values()
+        for ids in found
+    }
     has_devices = not there.isdisjoint(alias.resource_classes)
     if nodes and alias.resource_classes and not has_devices:
         return
@@ -314,11 +330,11 @@ def _of_device(
 ) -> Iterator[findings.Finding]:
     subject = f'{host} {device}'
     gpu_classes = [c for c in classes if resource_classes.is_gpu_class(c)]
-    ids = node.devices.get(device)
+    ids = node.ids(device)
     if not node.has_all:
         # VFs are parents of mediated devices, not of what is passed through.
         gpu_classes = [c for c in gpu_classes if resource_classes.pci_ids(c)]
-    if ids is None and gpu_classes:
+    if not ids and gpu_classes:
         yield findings.Finding(
             findings.ERROR,
             'device-gone',
@@ -327,17 +343,17 @@ def _of_device(
             % _joined(gpu_classes),
             _("Take it out of [pci] device_spec and restart nova-compute"),
         )
-    if ids is None:
+    if not ids:
         return
     for name in gpu_classes:
         named = resource_classes.pci_ids(name)
-        if named and ':'.join(named) != ids:
+        if named and ':'.join(named) not in ids:
             yield findings.Finding(
                 findings.ERROR,
                 'device-class',
                 subject,
                 _("Placement has it as %(name)s, and it is %(ids)s")
-                % {'name': name, 'ids': ids},
+                % {'name': name, 'ids': _joined(ids)},
                 _("Restart nova-compute when no server has the device"),
             )
 
@@ -350,8 +366,8 @@ def _unreported(
 ) -> Iterator[findings.Finding]:
     """Find GPUs that an alias is for, and Placement does not have."""
     wanted = {alias.ids for conf in confs for alias in conf.aliases}
-    for device, ids in node.devices.items():
-        if device not in found and ids in wanted:
+    for device, ids in node.cards.items():
+        if device not in found and not wanted.isdisjoint(ids):
             yield findings.Finding(
                 findings.ERROR,
                 'device-missing',

@@ -115,18 +115,21 @@ def _alias(spec: 'conf_json.Spec') -> 'node_comparison.Alias':
 def _node(node: 'model.Node') -> 'node_comparison.Node':
     from osc_gpu.cloud import node_comparison
 
-    functions = [
-        function
-        for gpu in node.gpus
-        for function in (
-            gpu.function,
-            *(vf.function for vf in gpu.vfs or ()),
-        )
-    ]
     return node_comparison.Node(
         node.hostname or node.gpus[0].address,
         node.hostname,
-        {function.address: function.ids for function in functions},
+        {
+            gpu.address: {
+                gpu.function.ids,
+                *(vf.function.ids for vf in gpu.vfs or ()),
+            }
+            for gpu in node.gpus
+        },
+        {
+            vf.function.address: vf.function.ids
+            for gpu in node.gpus
+            for vf in gpu.vfs or ()
+        },
         # A card that can have none has all of them.
         all(gpu.vfs is not None or gpu.total_vfs == 0 for gpu in node.gpus),
     )

@@ -33,9 +33,9 @@ def conf(*aliases, **values):
     return Conf('nova.conf', aliases or (Alias('a100', IDS),), **values)
 
 
-def node(devices=None, host='gpu1', **values):
-    devices = {ADDRESS: IDS} if devices is None else devices
-    return Node('node.json', host, devices, **values)
+def node(cards=None, host='gpu1', **values):
+    cards = {ADDRESS: (IDS,)} if cards is None else cards
+    return Node('node.json', host, cards, **values)
 
 
 def cloud(*aliases, hosts=None):
@@ -178,14 +178,37 @@ class TestDevices(unittest.TestCase):
         )
         self.assertEqual([], found([node(has_all=False)], (), there))
 
+    def test_vfs(self):
+        """In Placement those that are passed through are with their card."""
+        vfs = {f'0000:20:00.{n}': '10de:2238' for n in range(4, 8)}
+        card = node({ADDRESS: (IDS, '10de:2238')}, vfs=vfs)
+        asked = conf(Alias('vf', '10de:2238'), reports=True)
+        there = cloud(
+            known('vf', classes=('CUSTOM_PCI_10DE_2238',)),
+            hosts={'gpu1': {ADDRESS: ('CUSTOM_PCI_10DE_2238',)}},
+        )
+        self.assertEqual([], found([card], [asked], there))
+        empty = cloud(known('vf'), hosts={'gpu1': {}})
+        self.assertEqual(
+            [f'gpu1 {ADDRESS}'],
+            [
+                subject
+                for _s, check, subject in found([card], [asked], empty)
+                if check == 'device-missing'
+            ],
+        )
+        # A vGPU is with its VF.
+        there = cloud(hosts={'gpu1': {'0000:20:00.4': ('VGPU',)}})
+        self.assertEqual([], found([card], (), there))
+
     def test_another_card(self):
         self.assertEqual(
             [('error', 'device-class', f'gpu1 {ADDRESS}')],
-            found([node({ADDRESS: '10de:15f8'})]),
+            found([node({ADDRESS: ('10de:15f8',)})]),
         )
 
     def test_missing(self):
-        two = node({ADDRESS: IDS, '0000:21:00.0': IDS})
+        two = node({ADDRESS: (IDS,), '0000:21:00.0': (IDS,)})
         missing = [('error', 'device-missing', 'gpu1 0000:21:00.0')]
         self.assertEqual(missing, found([two], [conf()]))
         # No alias is known to be for it.

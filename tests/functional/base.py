@@ -46,9 +46,9 @@ from osc_gpu.sandbox import spec as specs
 BIN = pathlib.Path(sys.executable).parent
 LIMIT = 90.0
 
-#: Seconds; the sandbox's update_resources_interval (6 s), and as much again
-#: for a busy machine.
-PERIOD = 12
+#: Seconds; the sandbox's update_resources_interval (6 s), and more than as
+#: much again for a busy machine, whose updates of all hosts take their time.
+PERIOD = 15
 
 _numbers = itertools.count(1)
 

@@ -150,15 +150,7 @@ def check_vendor(
             )
             % way.to,
         )
-    for number, count in here.items():
-        if number in there and there[number] < count:
-            yield ways.fewer(
-                way,
-                ids,
-                _("VFs of vGPU type %s") % shown(number),
-                count,
-                there[number],
-            )
+    yield from _fewer(way, ids, _("VFs of vGPU type %s"), here, there)
 
 
 def _set_types(gpus: Gpus) -> Counter[str]:
@@ -215,15 +207,23 @@ def _check_profiles(
             % {'to': way.to, 'profiles': some(missing)},
             _("Make them at %s with 'nvidia-smi mig -cgi'") % way.to,
         )
-    for profile, count in here.items():
-        if 0 < there[profile] < count:
-            yield ways.fewer(
-                way,
-                ids,
-                _("MIG instances of %s") % shown(profile),
-                count,
-                there[profile],
-            )
+    yield from _fewer(way, ids, _("MIG instances of %s"), here, there)
+
+
+def _fewer(
+    way: ways.Way,
+    ids: str,
+    what: str,
+    here: Counter[str],
+    there: Counter[str],
+) -> ways.Problems:
+    """Say of what the other node has some, but less.
+
+    :param what: with a place for its name
+    """
+    for name, count in here.items():
+        if 0 < there[name] < count:
+            yield ways.fewer(way, ids, what % shown(name), count, there[name])
 
 
 def _modes(gpus: Gpus) -> set[bool]:

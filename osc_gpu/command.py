@@ -19,8 +19,11 @@ refusals become one line.
 
 import argparse
 import atexit
+from collections.abc import Collection
+from collections.abc import Iterable
 import logging
 from typing import Any
+from typing import TYPE_CHECKING
 
 from openstack import connection
 from osc_lib.command import command
@@ -28,6 +31,9 @@ from osc_lib import exceptions
 
 from osc_gpu.cloud import errors
 from osc_gpu import veil
+
+if TYPE_CHECKING:
+    from osc_gpu import findings
 
 
 #: Warnings of keystoneauth that an error always follows which says the same.
@@ -104,6 +110,20 @@ class Check(Lister):
     """A command that prints findings, and has 1 as exit status for errors."""
 
     has_error = False
+
+    #: The heading of what is to be done about a finding.
+    repair = 'Repair'
+
+    def shown(
+        self, found: 'Collection[findings.Finding]'
+    ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
+        """Return findings as columns and rows, noting errors among them."""
+        from osc_gpu import findings
+
+        self.has_error = findings.has_error(found)
+        return ('Severity', 'Check', 'Subject', 'Detail', self.repair), (
+            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
+        )
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; return 1 for an error among the findings."""

@@ -27,8 +27,6 @@ from osc_gpu.v1 import options
 if TYPE_CHECKING:
     from osc_gpu.cloud import image_writing
 
-_COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Repair')
-
 
 def _system_of(distro: str, version: str) -> str:
     """Return the guest system of two properties, '' if it is none of ours."""
@@ -162,7 +160,6 @@ can type.""")
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         from osc_gpu.cloud import image_checks
-        from osc_gpu import findings
 
         found = image_checks.read(
             self.connection,
@@ -174,10 +171,7 @@ can type.""")
                 also=parsed_args.resource_classes,
             ),
         )
-        self.has_error = findings.has_error(found)
-        return _COLUMNS, (
-            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
-        )
+        return self.shown(found)
 
 
 class SetImage(command.Command):

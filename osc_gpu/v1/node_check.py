@@ -28,7 +28,6 @@ from osc_gpu.v1 import options
 if TYPE_CHECKING:
     from osc_gpu.node import model
 
-COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Fix')
 _ADDRESS = '(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[0-9a-f]{2}[.][0-7])'
 
 
@@ -70,6 +69,8 @@ def _chosen(
 
 
 class CheckNode(command.Check):
+    repair = 'Fix'
+
     _description = _("""Check a compute node for what its GPUs are to be for.
 
 Lists what keeps its GPUs from servers, what may, and what could not be seen:
@@ -128,14 +129,10 @@ older file of the node. No cloud is asked for anything.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu import findings
         from osc_gpu.node import checks
 
         (node,) = node_options.read_nodes(parsed_args)
         found = checks.check(
             node, parsed_args.purpose, _chosen(node, parsed_args)
         )
-        self.has_error = findings.has_error(found)
-        return COLUMNS, (
-            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
-        )
+        return self.shown(found)

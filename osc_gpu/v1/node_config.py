@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from osc_gpu.node import releases
 
 _STATUS = _("The exit status is 1 if any finding is an error.")
-_COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Fix')
 
 
 class ShowNodeConfig(command.Command):
@@ -79,6 +78,8 @@ anything, and nothing is changed.""")
 
 
 class CheckNodeConfig(command.Check):
+    repair = 'Fix'
+
     _description = _("""Compare a configuration with what offers GPUs of nodes.
 
 Takes the options of "gpu node config show" and compares what that prints with
@@ -122,7 +123,6 @@ well only lines that are missing are errors.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu import findings
         from osc_gpu.node import config_check
 
         wanted = _files(parsed_args)
@@ -140,10 +140,7 @@ well only lines that are missing are errors.""")
             ) from exc
         except ValueError as exc:
             raise exceptions.CommandError(f'--diff: {exc}') from exc
-        self.has_error = findings.has_error(found)
-        return _COLUMNS, (
-            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
-        )
+        return self.shown(found)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

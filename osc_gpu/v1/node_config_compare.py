@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from osc_gpu.node import conf_json
     from osc_gpu.node import model
 
-_COLUMNS = ('Severity', 'Check', 'Subject', 'Detail', 'Fix')
-
 
 class CompareNodeConfig(command.Check):
+    repair = 'Fix'
+
     _description = _("""Compare nodes and nova.conf with a cloud (admin only).
 
 Aliases are compared with those that flavors request and nova-api knows, and
@@ -64,7 +64,6 @@ that Placement has of them. The exit status is 1 if there is an error.""")
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         from osc_gpu.cloud import node_comparison
-        from osc_gpu import findings
 
         confs = [_conf(path) for path in parsed_args.configs]
         nodes = []
@@ -75,10 +74,7 @@ that Placement has of them. The exit status is 1 if there is an error.""")
             confs,
             node_comparison.read(self.connection, parsed_args.parallel),
         )
-        self.has_error = findings.has_error(found)
-        return _COLUMNS, (
-            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
-        )
+        return self.shown(found)
 
 
 def _conf(path: str) -> 'node_comparison.Conf':

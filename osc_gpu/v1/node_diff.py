@@ -21,7 +21,6 @@ from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
-from osc_gpu.v1 import node_check
 from osc_gpu.v1 import options
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def _read(path: str) -> 'model.Node':
 
 
 class DiffNode(command.Check):
+    repair = 'Fix'
+
     _description = _("""Tell whether servers may migrate between two nodes.
 
 Lists what stands in the way from the first node to the second, and what only
@@ -85,12 +86,8 @@ such as VFs. No cloud is asked for anything.""")
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        from osc_gpu import findings
         from osc_gpu.node import comparison
 
         names = (parsed_args.source, parsed_args.target)
         found = comparison.compare(_read(names[0]), _read(names[1]), names)
-        self.has_error = findings.has_error(found)
-        return node_check.COLUMNS, (
-            (f.severity, f.check, f.subject, f.detail, f.repair) for f in found
-        )
+        return self.shown(found)

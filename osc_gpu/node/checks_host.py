@@ -20,6 +20,7 @@ from osc_gpu import findings
 from osc_gpu.i18n import _
 from osc_gpu.node import checks_repairs as repairs
 from osc_gpu.node import checks_subject
+from osc_gpu.node import host_kernel
 from osc_gpu.node import model
 from osc_gpu.node import uses
 
@@ -257,7 +258,9 @@ def _missing(node: model.Node, with_intel: bool) -> str:
 
 def _pass_through(node: model.Node) -> str:
     """Return the argument by which the host's own DMA is not translated."""
-    return 'iommu.passthrough=1' if node.cpu_vendor == '' else 'iommu=pt'
+    if node.cpu_vendor == '':
+        return host_kernel.IOMMU_PT_OF_OTHERS
+    return 'iommu=pt'
 
 
 def _check_modules(subject: Subject) -> Found:

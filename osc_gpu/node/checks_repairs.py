@@ -275,6 +275,14 @@ def release(subject: Subject, gpu: model.Gpu) -> str:
         left = [i for i in node.vfio_ids or () if i != gpu.function.ids]
         new = f'vfio-pci.ids={",".join(left)}' if left else ''
         return arguments(node, new, old)
+    if node.vfio_ids is not None and gpu.function.ids not in node.vfio_ids:
+        return (
+            _(
+                "Run 'driverctl unset-override %s', or take away the udev "
+                "rule or the unit that sets its driver_override, and reboot"
+            )
+            % gpu.address
+        )
     return sentence(
         [
             _(
@@ -312,12 +320,17 @@ def sysfs(function: model.Function | model.Gpu) -> str:
 
 def enable_vfs(gpu: model.Gpu) -> str:
     """Return how a card of NVIDIA gets its VFs, now and at each boot."""
+    return _(
+        "Run '/usr/lib/nvidia/sriov-manage -e %(address)s', and have that "
+        "run at each boot: %(command)s"
+    ) % {'address': gpu.address, 'command': units('<type>', gpu.address)}
+
+
+def units(type_name: str, address: str) -> str:
+    """Return the command that prints what makes vGPUs at each boot."""
     return (
-        _(
-            "Run '/usr/lib/nvidia/sriov-manage -e %s', and have that run at "
-            "each boot: openstack gpu node config show --for systemd"
-        )
-        % gpu.address
+        'openstack gpu node config show --for systemd '
+        f'--vgpu-type {type_name}={address}'
     )
 
 

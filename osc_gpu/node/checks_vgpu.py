@@ -35,7 +35,7 @@ def check(subject: Subject) -> Found:
     """
     for gpu in subject.gpus:
         found = (
-            list(_check_any_types(gpu))
+            list(_check_any_types(subject, gpu))
             or list(_check_kind(subject, gpu))
             or list(_check_driver(subject, gpu))
             or list(_check_vfs(subject, gpu))
@@ -52,15 +52,31 @@ def check_any(subject: Subject) -> Found:
             yield from _check_vfs(subject, gpu)
 
 
-def _check_any_types(gpu: model.Gpu) -> Found:
-    if gpu.function.driver is not None and not uses.may_have_vgpus(gpu):
+def _check_any_types(subject: Subject, gpu: model.Gpu) -> Found:
+    """What the table of types lacks may be a gap; a driver knows."""
+    if gpu.function.driver is None or uses.may_have_vgpus(gpu):
+        return
+    name = shown(uses.model_of(gpu))
+    if uses.has_no_vgpus(subject.node, gpu):
         yield about(
             gpu,
             findings.ERROR,
             'no-vgpus',
             _("no vGPU type of this model is known, and it offers none: %s")
-            % shown(uses.model_of(gpu)),
+            % name,
             _("Pass it through, and %s") % repairs.check_for(uses.PASSTHROUGH),
+        )
+    else:
+        yield about(
+            gpu,
+            findings.WARNING,
+            'no-vgpus',
+            _(
+                "no vGPU type of this model is known, and only the driver of "
+                "NVIDIA's vGPU manager tells whether it has any: %s"
+            )
+            % name,
+            _("%s; then check again") % repairs.manager(subject.node),
         )
 
 
@@ -93,7 +109,7 @@ def _repair_driver(subject: Subject, gpu: model.Gpu, driver: str) -> str:
         )
     is_manager = (
         node.loaded is None
-        or 'nvidia_vgpu_vfio' in node.loaded
+        or uses.has_manager(node)
         or uses.has_mdev(gpu)
         or uses.has_vendor_vfio(gpu)
     )
@@ -249,14 +265,14 @@ def _check_set_types(
             else _("none of its VFs has a vGPU type: servers would get none"),
             _(
                 "Run 'echo %(type)s > %(path)s' for one of the types: "
-                "%(all)s; and have that run at each boot: openstack gpu node "
-                "config show --for systemd"
+                "%(all)s; and have that run at each boot: %(command)s"
             )
             % {
                 'type': shown(types[0].id) if len(types) == 1 else '<id>',
                 'path': f'{repairs.sysfs(vf.function)}/nvidia/'
                 'current_vgpu_type',
                 'all': some([f'{type_.id} ({type_.name})' for type_ in types]),
+                'command': repairs.units('<name>', vf.function.address),
             },
         )
         return

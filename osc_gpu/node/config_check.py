@@ -24,6 +24,7 @@ from osc_gpu.i18n import _
 from osc_gpu.node import file_tree
 from osc_gpu.node import files as node_files
 from osc_gpu.node import for_devstack
+from osc_gpu.node import host_kernel
 from osc_gpu.node import nova_conf_check
 from osc_gpu.node import releases
 
@@ -117,10 +118,12 @@ def _compare(
             )
         except ValueError as exc:
             raise ValueError(f'{subject}: {exc}') from exc
+    elif file.path in host_kernel.GRUB_FILES:
+        yield from _lacking_arguments(file.text, subject, text)
     elif file.is_added:
         yield from _lacking(file.text, subject, text)
-    elif file.text != text:
-        yield _differing(file.text, subject, text)
+    else:
+        yield from _differing(file.text, subject, text)
 
 
 def _lacking(
@@ -155,29 +158,56 @@ def _lacking(
         )
 
 
+def _lacking_arguments(
+    wanted: str, subject: str, text: str
+) -> Iterator[findings.Finding]:
+    try:
+        missing = host_kernel.lacking(wanted, text)
+    except ValueError as exc:
+        raise ValueError(f'{subject}: {exc}') from exc
+    if missing:
+        yield findings.Finding(
+            findings.ERROR,
+            'text',
+            subject,
+            _("arguments of the kernel are missing: %s")
+            % _shown(' '.join(missing)),
+            _("see gpu node config show"),
+        )
+
+
 def _lines(text: str) -> list[str]:
-    """Return the lines that are neither blank nor comments."""
-    lines = (line.rstrip() for line in text.splitlines())
-    return [line for line in lines if line and line.lstrip()[0] not in '#;']
+    """Return the lines that are neither blank nor comments.
+
+    Where it belongs is a comment above what is printed of a file.
+    """
+    lines = [line.rstrip() for line in text.splitlines()]
+    # The kernel reads this one, if it is the first.
+    program = [line for line in lines[:1] if line.startswith('#!')]
+    return program + [
+        line for line in lines if line and line.lstrip()[0] not in '#;'
+    ]
 
 
 def _shown(line: str) -> str:
     return (line if line.isprintable() else ascii(line))[:100]
 
 
-def _differing(wanted: str, subject: str, text: str) -> findings.Finding:
-    old, new = text.splitlines(), wanted.splitlines()
+def _differing(
+    wanted: str, subject: str, text: str
+) -> Iterator[findings.Finding]:
+    """Yield how a whole file differs, but for comments and blank lines."""
     lines = [
         line
-        for line in difflib.unified_diff(old, new, lineterm='', n=0)
+        for line in difflib.unified_diff(
+            _lines(text), _lines(wanted), lineterm='', n=0
+        )
         if line[:1] in '+-' and line[:3] not in ('+++', '---')
     ]
     if not lines:
-        return findings.Finding(
-            findings.ERROR, 'text', subject, _("it ends otherwise"), ''
-        )
+        return
     missing = sum(line.startswith('+') for line in lines)
-    return findings.Finding(
+    yield findings.Finding(
         findings.ERROR,
         'text',
         subject,

@@ -13,15 +13,22 @@
 
 """Kernel arguments: an IOMMU, and vfio-pci at its cards from the start."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+import shlex
 
 from osc_gpu.node import host_plan
 
 #: Where Debian's and Ubuntu's update-grub finds it.
 DROP_IN = '/etc/default/grub.d/osc-gpu.cfg'
 DEFAULTS = '/etc/default/grub'
+GRUB_FILES = (DROP_IN, DEFAULTS)
 #: A script to run on the node: there is no file for kernels that are there.
 SCRIPT = 'kernel-arguments.sh'
+#: What iommu=pt is with processors of neither Intel nor AMD.
+IOMMU_PT_OF_OTHERS = 'iommu.passthrough=1'
+
+_VARIABLES = ('GRUB_CMDLINE_LINUX', 'GRUB_CMDLINE_LINUX_DEFAULT')
 
 
 def write(plan: host_plan.Plan) -> Mapping[str, str]:
@@ -58,7 +65,7 @@ def arguments(plan: host_plan.Plan) -> list[str]:
         'amd': ['iommu=pt'],
         # AMD's heeds no intel_iommu.
         None: ['intel_iommu=on', 'iommu=pt'],
-    }.get(plan.node.cpu_vendor, [])
+    }.get(plan.node.cpu_vendor, [IOMMU_PT_OF_OTHERS])
     if any(not bar.is_assigned for gpu in plan.used for bar in gpu.bars or ()):
         words.append('pci=realloc')
     if plan.vfio_ids:
@@ -75,6 +82,34 @@ def all_arguments(plan: host_plan.Plan) -> list[str]:
     if plan.has_nouveau:
         words.append('modprobe.blacklist=nouveau')
     return words
+
+
+def lacking(wanted: str, text: str) -> list[str]:
+    """Return the arguments that a file of GRUB's lacks.
+
+    Who has merged lists of ids, or arguments in another order, has them.
+
+    :raises ValueError: it is no shell text
+    """
+    there = {
+        key: set(value.split(',')) for key, value in _grub_arguments(text)
+    }
+    return [
+        f'{key}={value}' if value else key
+        for key, value in _grub_arguments(wanted)
+        if key not in there or not there[key].issuperset(value.split(','))
+    ]
+
+
+def _grub_arguments(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the arguments that a file gives to every kernel."""
+    for token in shlex.split(text, comments=True):
+        name, _equals, value = token.partition('=')
+        if name.removesuffix('+') in _VARIABLES:
+            for word in value.split():
+                if not word.startswith('$'):
+                    key, _equals, value = word.partition('=')
+                    yield key, value
 
 
 def _remarks(plan: host_plan.Plan) -> list[str]:

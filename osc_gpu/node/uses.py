@@ -40,6 +40,8 @@ _VENDOR_KERNEL = (6, 8)
 #: Where a release of a distribution tells its kernel: made of RHEL, from
 #: 10 on 6.12 and before that 5.14 or older; Ubuntu from 24.04 on 6.8.
 _LIKE_RHEL = ('almalinux', 'centos', 'ol', 'rhel', 'rocky')
+#: NVIDIA's vGPU manager takes none of these.
+_OF_CONSUMERS = re.compile(r'\b(?:GeForce|TITAN)\b')
 _ON_CARDS = re.compile('(?:GM|GP|GV|TU)[0-9]')
 
 
@@ -180,6 +182,24 @@ def may_have_vgpus(gpu: model.Gpu) -> bool:
     function = gpu.function
     return function.vendor_id == NVIDIA and (
         vgpu_types.of_card(function.product_id) is not None
+    )
+
+
+def has_manager(node: model.Node) -> bool:
+    """Tell whether the driver of NVIDIA's vGPU manager is loaded."""
+    return 'nvidia_vgpu_vfio' in (node.loaded or ())
+
+
+def has_no_vgpus(node: model.Node, gpu: model.Gpu) -> bool:
+    """Tell whether a card of which no vGPU type is known surely has none."""
+    return (
+        gpu.function.vendor_id != NVIDIA
+        or _OF_CONSUMERS.search(model_of(gpu)) is not None
+        or (
+            gpu.function.driver == 'nvidia'
+            and has_manager(node)
+            and tells_vgpus(gpu)
+        )
     )
 
 

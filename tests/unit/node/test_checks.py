@@ -424,9 +424,18 @@ FAULTS = (
     (
         'vfio-pci by a file of modprobe',
         VFIO,
-        with_function(sound.l40s(), driver='vfio-pci'),
+        with_function(
+            sound.l40s(vfio_ids=('10de:26b9',)), driver='vfio-pci'
+        ),
         ('error', 'driver', '0000:4a:00.0'),
         'Take 10de:26b9 out of the ids',
+    ),
+    (
+        'vfio-pci by an override',
+        VFIO,
+        with_function(sound.l40s(), driver='vfio-pci'),
+        ('error', 'driver', '0000:4a:00.0'),
+        "Run 'driverctl unset-override 0000:4a:00.0', or take away the udev",
     ),
     (
         'nouveau where vGPUs are wanted',
@@ -457,10 +466,33 @@ FAULTS = (
         "'openstack gpu node check --for passthrough'",
     ),
     (
-        'a card before vGPUs',
+        'a card that the table lacks',
         VFIO,
         with_gpu(sound.node(sound.k80().gpus[0]), bars=()),
+        ('warning', 'no-vgpus', '0000:04:00.0'),
+        '; then check again',
+    ),
+    (
+        'a card that the table lacks, and its driver too',
+        VGPU,
+        with_gpu(
+            with_function(
+                sound.node(
+                    sound.k80().gpus[0], loaded=('nvidia', 'nvidia_vgpu_vfio')
+                ),
+                driver='nvidia',
+            ),
+            bars=(),
+            vgpus=model.Vgpus(),
+        ),
         ('error', 'no-vgpus', '0000:04:00.0'),
+        "'openstack gpu node check --for passthrough'",
+    ),
+    (
+        'a card for games',
+        VGPU,
+        sound.node(sound.gpu('0000:42:00.0', '10de:1b80', 'nvidia')),
+        ('error', 'no-vgpus', '0000:42:00.0'),
         "'openstack gpu node check --for passthrough'",
     ),
     (
@@ -542,7 +574,7 @@ FAULTS = (
         "'echo 1155 > /sys/bus/pci/devices/0000:4a:00.4/nvidia/"
         "current_vgpu_type' for one of the types: 1155 (NVIDIA L40S-24Q); "
         'and have that run at each boot: openstack gpu node config show '
-        '--for systemd',
+        '--for systemd --vgpu-type <name>=0000:4a:00.4',
     ),
     (
         'room for more',

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -249,10 +250,59 @@ class TestCheck(TestCase):
         ((severity, check, detail),) = self.check(path, wanted)
         self.assertEqual(('error', 'text'), (severity, check))
         self.assertRegex(detail, r'^\d+ lines are missing and \d+ are too')
-        path.write_text(wanted[0].text.rstrip('\n'))
-        self.assertEqual(
-            [('error', 'text', 'it ends otherwise')], self.check(path, wanted)
+
+    def test_comments_of_whole_files(self):
+        (file,) = self.files('modprobe')
+        path = self.put('osc-gpu.conf', f'# Where it belongs\n\n{file.text}')
+        self.assertEqual([], self.check(path, [file]))
+        for text in ('#!/bin/bash\nset -eu\n', '#!/bin/sh\nset -eu\n'):
+            script = dataclasses.replace(
+                file, text=f'{text.partition(chr(10))[0]}\n# x\nset -eu\n'
+            )
+            path.write_text('#!/bin/sh\nset -eu\n')
+            with self.subTest(text):
+                self.assertEqual(
+                    'bash' in text, bool(self.check(path, [script]))
+                )
+
+    def test_arguments_of_the_kernel(self):
+        """An operator may have merged them with others by hand."""
+        machine = nodes.renamed('gtx1080', 'a', distribution=None)
+        (file,) = self.files('grub', machine)
+        ids = 'vfio-pci.ids=10de:1b80,10de:10f0'
+        self.assertIn(f'intel_iommu=on iommu=pt {ids}"', file.text)
+        there = (
+            f'GRUB_CMDLINE_LINUX="quiet iommu=pt {ids},8086:1"\n'
+            'GRUB_CMDLINE_LINUX_DEFAULT="intel_iommu=on,sm_on splash"\n'
         )
+        for text, missing in (
+            (there, ''),
+            (f'# x\nGRUB_TIMEOUT=5\n{file.text}', ''),
+            (there.replace('LINUX=', 'LINUX+='), ''),
+            (there.replace(',10de:10f0', ''), ids),
+            (there.replace('iommu=pt ', ''), 'iommu=pt'),
+            (there.replace('intel_iommu=on', 'intel_iommu=off'),
+             'intel_iommu=on'),
+            (there.replace('GRUB_CMDLINE', '#GRUB_CMDLINE'),
+             f'intel_iommu=on iommu=pt {ids}'),
+        ):  # fmt: skip
+            with self.subTest(text):
+                path = self.put('grub', text)
+                self.assertEqual(
+                    [
+                        (
+                            'error',
+                            'text',
+                            f'arguments of the kernel are missing: {missing}',
+                        )
+                    ]
+                    if missing
+                    else [],
+                    self.check(path, [file]),
+                )
+        path.write_text('GRUB_CMDLINE_LINUX="')
+        with self.assertRaisesRegex(ValueError, 'grub: No closing quotation'):
+            self.check(path, [file])
 
     def test_local_conf(self):
         wanted = self.files('devstack')
@@ -278,21 +328,14 @@ class TestCheck(TestCase):
     def test_what_others_write_to_as_well(self):
         for tool, place, more in (
             ('dracut', '/etc/initramfs-tools/modules', 'loop\n'),
-            ('grub', '/etc/default/grub', 'GRUB_TIMEOUT=5\n'),
             ('kayobe', 'kolla.yml', 'kolla_enable_x: true\n'),
             ('kayobe', 'overcloud.yml', 'a: b\n'),
             ('kayobe', 'kolla/config/nova.conf', '[api]\na = b\n'),
             ('kolla-ansible', '/etc/kolla/config/nova.conf', '[api]\na = b\n'),
         ):
             with self.subTest(place):
-                machine = 'gtx1080'
-                if tool == 'grub':
-                    # Elsewhere there is a drop-in, or a script.
-                    machine = nodes.renamed(machine, 'a', distribution=None)
                 wanted = [
-                    file
-                    for file in self.files(tool, machine)
-                    if file.path == place
+                    file for file in self.files(tool) if file.path == place
                 ]
                 (file,) = wanted
                 path = self.put(

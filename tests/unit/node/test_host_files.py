@@ -251,7 +251,7 @@ class TestKernelArguments(unittest.TestCase):
         for vendor, words in (
             ('intel', ' intel_iommu=on iommu=pt vfio'),
             ('amd', 'LINUX iommu=pt vfio'),
-            ('', 'LINUX vfio'),
+            ('', 'LINUX iommu.passthrough=1 vfio'),
             (None, ' intel_iommu=on iommu=pt vfio'),
         ):
             line = self.line(machine(one, cpu_vendor=vendor), [one])

@@ -14,7 +14,8 @@
 
 Paths are relative to ``$KAYOBE_CONFIG_PATH``. The role vgpu reads
 ``vgpu_definitions``, iommu needs nothing but its group, and grubcmdline reads
-``kernel_cmdline``.
+``kernel_cmdline``. What is below kolla/config Kayobe renders as the machine
+that it runs on, and Kolla Ansible then for each node.
 """
 
 import collections
@@ -80,7 +81,9 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
             node_files.File(path, text, node_files.DEPLOYMENT)
             for path, text in texts.items()
         ),
-        *for_kolla_ansible.overrides(asked, groups, 'kolla/config'),
+        *for_kolla_ansible.overrides(
+            asked, groups, 'kolla/config', is_raw=True
+        ),
     )
 
 

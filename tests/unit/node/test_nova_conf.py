@@ -183,11 +183,10 @@ class TestSections(unittest.TestCase):
         self.assertNotIn('mdev_class', text)
 
     def test_types_of_several_nodes_have_classes(self):
-        other = nodes.renamed('a100-mig', 'b', gpus=())
         gpu = nodes.node('a100-mig').gpus[1]
         other = nodes.renamed('a100-mig', 'b', gpus=(gpu,))
         one = nodes.renamed(
-            'a100-mig', 'a', gpus=nodes.node('a100-mig').gpus[:1]
+            'a100-sriov', 'a', gpus=nodes.node('a100-sriov').gpus[:1]
         )
         vgpus = ['nvidia-698=17:00.4', 'nvidia-697=65:00.0']
         found = nodes.match([one, other], vgpus=vgpus)

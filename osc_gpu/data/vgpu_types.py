@@ -36,12 +36,14 @@ class Name(NamedTuple):
     """The name of a vGPU type, in its parts.
 
     ``bare`` is the name without the vendor, A100D-2-20C; ``profile`` is the
-    MIG profile that a vGPU of this type needs, 2g.20gb, '' for none.
+    MIG profile that a vGPU of this type needs, 2g.20gb, '' for none; ``size``
+    is that of its memory, in GB.
     """
 
     bare: str
     series: str
     profile: str
+    size: int
 
 
 def parse(name: str) -> Name | None:
@@ -56,7 +58,8 @@ def parse(name: str) -> Name | None:
     if found['slices']:
         more = _MORE.get(found['more'], '')
         profile = f'{found["slices"]}g.{found["size"]}gb{more}'
-    return Name(name.split(' ')[-1], found['series'], profile)
+    bare = name.split(' ')[-1]
+    return Name(bare, found['series'], profile, int(found['size']))
 
 
 def of_card(product_id: str) -> Mapping[str, int] | None:

@@ -14,12 +14,14 @@
 
 Paths are relative to ``$KAYOBE_CONFIG_PATH``. The role vgpu reads
 ``vgpu_definitions``, iommu needs nothing but its group, and grubcmdline reads
-``kernel_cmdline``.
+``kernel_cmdline``. What is below kolla/config Kayobe renders as the machine
+that it runs on, and Kolla Ansible then for each node.
 """
 
 import collections
 from collections.abc import Callable
 from collections.abc import Sequence
+import dataclasses
 import functools
 from typing import Any
 
@@ -48,6 +50,12 @@ _STORAGE = '{{ kolla_overcloud_inventory_storage_groups }}'
 _ADDED = ('modprobe.blacklist', 'pci')
 _DIVIDED = (node_groups.MIG, node_groups.VGPU)
 
+#: roles/grubcmdline of stackhpc/ansible-collection-linux; its role iommu has
+#: it import with arguments of its own.
+_READER = """\
+The role stackhpc.linux.grubcmdline reads this: a play for the group iommu
+has to import it."""
+
 
 def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     """Return what belongs below ``$KAYOBE_CONFIG_PATH``.
@@ -62,13 +70,12 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
             texts |= _by_host(
                 group, 'vgpu', [_definitions(o) for o in group.offers], _names
             )
-        else:
-            texts |= _by_host(
-                group,
-                'kernel',
-                [_kernel(_plan(asked, o)) for o in group.offers],
-                functools.partial(_besides, asked),
-            )
+        texts |= _by_host(
+            group,
+            'kernel',
+            [_kernel(asked, o) for o in group.offers],
+            functools.partial(_besides, asked),
+        )
     texts['kolla.yml'] = yaml_text.dump(_top_level(groups))
     hosts = {group.name: list(group.hosts) for group in groups if group.hosts}
     if hosts:
@@ -80,7 +87,9 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
             node_files.File(path, text, node_files.DEPLOYMENT)
             for path, text in texts.items()
         ),
-        *for_kolla_ansible.overrides(asked, groups, 'kolla/config'),
+        *for_kolla_ansible.overrides(
+            asked, groups, 'kolla/config', is_raw=True
+        ),
     )
 
 
@@ -117,6 +126,7 @@ def _by_host(
             content, remarks([offer])
         )
         for offer, content in zip(group.offers, contents, strict=True)
+        if content
     }
 
 
@@ -168,12 +178,30 @@ def _plan(asked: wanted.Wanted, offer: wanted.Offer) -> host_plan.Plan:
 
 
 def _besides(asked: wanted.Wanted, offers: Sequence[wanted.Offer]) -> str:
-    return host_files.besides([_plan(asked, offer) for offer in offers])
+    """Return what reads kernel arguments, and what else whole cards need."""
+    # The role vgpu divides the others.
+    plans = [
+        dataclasses.replace(_plan(asked, offer), divisions=())
+        for offer in offers
+    ]
+    found = [_READER]
+    besides = host_files.besides(plans)
+    if besides:
+        found.append(besides)
+    has_units = any('systemd' in host_files.tools(plan) for plan in plans)
+    if has_units and any(offer.vgpus for offer in offers):
+        found.append('Of the units osc-gpu-vfio alone: the role vgpu divides.')
+    return '\n'.join(found)
 
 
-def _kernel(plan: host_plan.Plan) -> dict[str, Any]:
-    """Return kernel arguments, and which ones they replace."""
-    words = host_kernel.all_arguments(plan)
+def _kernel(asked: wanted.Wanted, offer: wanted.Offer) -> dict[str, Any]:
+    """Return kernel arguments, and which ones they replace.
+
+    Where no card is passed through whole, the role iommu has all there is.
+    """
+    if not offer.passed:
+        return {}
+    words = host_kernel.all_arguments(_plan(asked, offer))
     if not words:
         return {}
     names = dict.fromkeys(word.partition('=')[0] for word in words)

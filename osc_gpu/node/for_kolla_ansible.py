@@ -29,6 +29,12 @@ from osc_gpu.node import wanted
 
 FOLDER = '/etc/kolla/config'
 
+#: Kayobe's doc/source/multiple-environments.rst on its strategies.
+_RAW = """\
+# Kayobe takes the raw tags away, and what is left is no INI yet: of Kayobe's
+# strategies concat, the default, can do with that, and merge_configs cannot.
+"""
+
 
 def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
     """Return the overrides, and an inventory of the groups that they name.
@@ -48,10 +54,15 @@ def files(asked: wanted.Wanted) -> tuple[node_files.File, ...]:
 
 
 def overrides(
-    asked: wanted.Wanted, groups: Sequence[node_groups.Group], folder: str
+    asked: wanted.Wanted,
+    groups: Sequence[node_groups.Group],
+    folder: str,
+    is_raw: bool = False,
 ) -> tuple[node_files.File, ...]:
     """Return the overrides of nova.conf below a folder.
 
+    :param is_raw: whether somebody renders them before Kolla Ansible does,
+        and has to leave it what depends on the node
     :raises ValueError: nodes of a group differ and have no names
     """
     common = nova_conf.controller(asked)
@@ -60,11 +71,14 @@ def overrides(
     for group in groups:
         if len(group.computes) == 1:
             sections = _without(group.computes[0].sections, common)
-            by_group.append(
+            block = (
                 f"{{% if inventory_hostname in groups['{group.name}'] %}}\n"
                 f'{nova_conf.text(sections)}'
                 '{% endif %}\n'
             )
+            if is_raw:
+                block = f'{{% raw %}}\n{block}{{% endraw %}}\n'
+            by_group.append(block)
             continue
         for_nova.check_names(group.computes)
         for computes in group.computes:
@@ -72,7 +86,10 @@ def overrides(
             for host in computes.hosts:
                 path = f'{folder}/nova/{host}/nova.conf'
                 texts[path] = nova_conf.text(sections)
-    texts[f'{folder}/nova/nova-compute.conf'] = '\n'.join(by_group)
+    if by_group:
+        texts[f'{folder}/nova/nova-compute.conf'] = (
+            _RAW if is_raw else ''
+        ) + '\n'.join(by_group)
     return tuple(
         node_files.File(path, text, node_files.DEPLOYMENT)
         for path, text in texts.items()

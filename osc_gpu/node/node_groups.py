@@ -15,6 +15,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from osc_gpu.i18n import _
 from osc_gpu.node import nova_conf
 from osc_gpu.node import nova_specs
 from osc_gpu.node import wanted
@@ -43,11 +44,27 @@ class Group(NamedTuple):
 
 
 def groups(asked: wanted.Wanted) -> tuple[Group, ...]:
-    """Return the groups that have nodes."""
+    """Return the groups that have nodes.
+
+    :raises ValueError: two nodes have one name
+    """
     by_name: dict[str, list[wanted.Offer]] = {}
+    hosts = set()
     for offer in asked.offers:
-        if not offer.is_empty:
-            by_name.setdefault(_name(offer), []).append(offer)
+        if offer.is_empty:
+            continue
+        by_name.setdefault(_name(offer), []).append(offer)
+        host = offer.node.hostname
+        if host is not None and host in hosts:
+            raise ValueError(
+                _(
+                    "two nodes that differ are called %s: give each a host "
+                    "name of its own and read them with gpu node show -f "
+                    "json, or leave one out"
+                )
+                % host
+            )
+        hosts.add(host)
     return tuple(
         Group(
             name,

@@ -177,9 +177,16 @@ def match(
 ) -> Wanted:
     """Return what options ask of nodes.
 
+    :param nodes: one that is there twice is taken once; without its name
+        nobody can tell it from others that are like it
     :raises ValueError: with a sentence: they ask for what the nodes do not
         have, or the release cannot
     """
+    nodes = [
+        node
+        for index, node in enumerate(nodes)
+        if node.hostname is None or node not in nodes[:index]
+    ]
     if not alias_options and not vgpu_options:
         raise ValueError(
             _("say what the nodes are to offer: give --alias or --vgpu-type")

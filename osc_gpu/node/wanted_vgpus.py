@@ -26,6 +26,7 @@ from osc_gpu.node import model
 from osc_gpu.node import releases
 from osc_gpu.node import uses
 from osc_gpu.node import vgpu_catalogue
+from osc_gpu.node import vgpu_room
 
 _ADDRESS = re.compile(
     r'(?a:(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])', re.I
@@ -125,14 +126,18 @@ def divisions(vgpus: Sequence[Vgpu]) -> Iterator[host_division.Division]:
 
 
 def check_counts(vgpus: Sequence[Vgpu], is_made: bool) -> None:
-    """Refuse vGPUs of which nothing tells how many a card can have.
+    """Refuse more vGPUs than a card has room for, or nobody knows how many.
 
     :param is_made: whether mediated devices are made, too; Nova itself makes
         them when servers need them, but takes any VF for a vGPU
     :raises ValueError: with a sentence that names the card
     """
-    for vgpu in vgpus:
-        if vgpu.is_counted or not (is_made or not vgpu.type.is_mdev):
+    counted = [v for v in vgpus if is_made or not v.type.is_mdev]
+    for gpu in dict.fromkeys(vgpu.gpu for vgpu in counted):
+        on_vfs = (v for v in counted if v.gpu == gpu and v.index is not None)
+        vgpu_room.check(gpu, [vgpu.type for vgpu in on_vfs])
+    for vgpu in counted:
+        if vgpu.is_counted:
             continue
         texts = {'address': vgpu.gpu.address, 'type': vgpu.type.id}
         if vgpu.index is None:
@@ -205,10 +210,10 @@ def _of_node(
             if option.addresses:
                 asked = here & {*option.addresses}
                 found += _of_card(node, gpu, option, asked, types)
-            elif not here & named and vgpu_catalogue.find(
-                node, gpu, option.type, types
-            ):
-                found += _of_card(node, gpu, option, {gpu.address}, types)
+            elif not here & named:
+                known = vgpu_catalogue.find(node, gpu, option.type, types)
+                if known and not vgpu_room.is_kept_by_mig(gpu, known):
+                    found += _of_card(node, gpu, option, {gpu.address}, types)
     return tuple(
         sorted(
             found,
@@ -290,6 +295,11 @@ def _check_found(
         or vgpu_catalogue.is_name(option.type, vgpu.type.name)
         for vgpu in found
     ):
+        for node in nodes:
+            for gpu in node.gpus:
+                known = vgpu_catalogue.find(node, gpu, option.type, types)
+                if known and vgpu_room.is_kept_by_mig(gpu, known):
+                    raise ValueError(vgpu_room.mig_is_on(gpu, option.type))
         raise ValueError(
             '; '.join(
                 dict.fromkeys(
@@ -308,16 +318,7 @@ def _check_cards(vgpus: Sequence[Vgpu]) -> None:
     """
     for gpu in dict.fromkeys(vgpu.gpu for vgpu in vgpus):
         here = [vgpu for vgpu in vgpus if vgpu.gpu == gpu]
-        profiles = [vgpu.type.mig_profile for vgpu in here]
-        named = [p for v, p in zip(here, profiles, strict=True) if v.type.name]
-        if any(named) and not all(named):
-            raise ValueError(
-                _(
-                    "%s: a card is in MIG mode or time-sliced, but types of "
-                    "both kinds are asked of it"
-                )
-                % gpu.address
-            )
+        vgpu_room.check_mode(gpu, [vgpu.type for vgpu in here])
         vfs = [vgpu.index for vgpu in here if vgpu.index is not None]
         if len(set(vfs)) < len(vfs):
             raise ValueError(
@@ -327,7 +328,7 @@ def _check_cards(vgpus: Sequence[Vgpu]) -> None:
                 )
                 % gpu.address
             )
-        _check_mig(gpu, [profile for profile in profiles if profile])
+        vgpu_room.check_mig(gpu, [vgpu.type for vgpu in here])
         if len({v.type for v in here if not v.type.is_mdev}) > 1:
             raise ValueError(
                 _(
@@ -336,28 +337,3 @@ def _check_cards(vgpus: Sequence[Vgpu]) -> None:
                 )
                 % gpu.address
             )
-
-
-def _check_mig(gpu: model.Gpu, profiles: Sequence[str]) -> None:
-    """Refuse more MIG instances than a card has room for."""
-    if gpu.function.vendor_id != vgpu_types.VENDOR_ID:
-        return
-    room = vgpu_types.mig_slices(gpu.function.product_id)
-    known = vgpu_types.mig_profiles(gpu.function.product_id) or {}
-    for profile in dict.fromkeys(profiles):
-        most = known.get(profile)
-        if most is not None and profiles.count(profile) > most:
-            raise ValueError(
-                _("%(address)s has room for %(most)d of %(profile)s at most")
-                % {'address': gpu.address, 'most': most, 'profile': profile}
-            )
-    slices = sum(int(profile[0]) for profile in profiles)
-    if room is not None and slices > room:
-        raise ValueError(
-            _("%(address)s has %(room)d slices, and %(profiles)s need more")
-            % {
-                'address': gpu.address,
-                'room': room,
-                'profiles': ', '.join(profiles),
-            }
-        )

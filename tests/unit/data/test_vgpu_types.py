@@ -17,28 +17,28 @@ from osc_gpu.data import vgpu_types
 
 class TestNames(unittest.TestCase):
     def test_parse(self):
-        for name, bare, series, profile in (
-            ('GRID A100D-40C', 'A100D-40C', 'A100D', ''),
-            ('GRID A100D-2-20C', 'A100D-2-20C', 'A100D', '2g.20gb'),
-            ('A100D-1-10CME', 'A100D-1-10CME', 'A100D', '1g.10gb+me'),
-            ('NVIDIA L40S-48Q', 'L40S-48Q', 'L40S', ''),
+        for name, *parts in (
+            ('GRID A100D-40C', 'A100D-40C', 'A100D', '', 40),
+            ('GRID A100D-2-20C', 'A100D-2-20C', 'A100D', '2g.20gb', 20),
+            ('A100D-1-10CME', 'A100D-1-10CME', 'A100D', '1g.10gb+me', 10),
+            ('NVIDIA L40S-48Q', 'L40S-48Q', 'L40S', '', 48),
             (
                 'NVIDIA RTX6000-Ada-48Q',
                 'RTX6000-Ada-48Q',
                 'RTX6000-Ada',
                 '',
+                48,
             ),
             (
                 'NVIDIA RTX Pro 6000 Blackwell DC-1-24QGFX',
                 'DC-1-24QGFX',
                 'DC',
                 '1g.24gb+gfx',
+                24,
             ),
         ):
             with self.subTest(name):
-                self.assertEqual(
-                    (bare, series, profile), vgpu_types.parse(name)
-                )
+                self.assertEqual(tuple(parts), vgpu_types.parse(name))
 
     def test_no_name(self):
         for name in ('', 'nvidia-697', 'i915-GVTg_V5_4', 'A100D', '40C'):

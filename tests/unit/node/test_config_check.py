@@ -361,6 +361,19 @@ class TestCheck(TestCase):
             'error', [found[0] for found in self.check(path, wanted)]
         )
 
+    def test_kayobe_leaves_nothing_without_raw_tags(self):
+        place = 'kolla/config/nova/nova-compute.conf'
+        wanted = [f for f in self.files('kayobe') if f.path == place]
+        lines = wanted[0].text.splitlines(keepends=True)
+        path = self.put(
+            os.path.basename(place),
+            ''.join(x for x in lines if 'raw' not in x),
+        )
+        self.assertEqual(
+            [('error', 'text', '2 lines are missing: {% raw %}')],
+            self.check(path, wanted),
+        )
+
     def test_quotes_that_nova_does_not_read(self):
         path = self.put('nova.conf', '')
         wanted = [f for f in self.files() if f.reader == 'compute']

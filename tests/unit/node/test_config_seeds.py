@@ -16,6 +16,7 @@ What is written here is what stands there; the machines are like theirs.
 """
 
 import json
+import re
 import unittest
 
 import yaml
@@ -33,6 +34,28 @@ def values(text, section, name):
         for option in block.options
         if (option.section, option.name) == (section, name)
     ]
+
+
+def rendered(text, host, groups):
+    """Return what Jinja makes of a text for a host, as far as it is needed.
+
+    It knows raw blocks, and conditions on the groups of a host.
+    """
+    found = []
+    is_raw, is_wanted = False, True
+    for part in re.split(r'(\{%.*?%\}\n?)', text):
+        words = part.strip('{}%\n ')
+        if part.startswith('{%') and words in ('raw', 'endraw'):
+            is_raw = words == 'raw'
+        elif part.startswith('{%') and not is_raw:
+            condition = re.fullmatch(
+                r"if inventory_hostname in groups\['(\w+)'\]|endif", words
+            )
+            group = condition[1]
+            is_wanted = group is None or host in groups[group]
+        elif is_wanted:
+            found.append(part)
+    return ''.join(found)
 
 
 class TestK80OnDevStack(unittest.TestCase):
@@ -213,15 +236,23 @@ class TestA100OnKayobe(unittest.TestCase):
         )
 
     def test_nova_conf(self):
-        text = self.texts['kolla/config/nova/nova-compute.conf']
-        first, *lines, last = text.splitlines()
+        groups = {'compute_multi_instance_gpu': ['computegpu001']}
+        text = rendered(
+            self.texts['kolla/config/nova/nova-compute.conf'],
+            'localhost',
+            groups,
+        )
+        _note, _more, first, *_lines, last = text.splitlines()
         self.assertEqual(
             '{% if inventory_hostname in '
             "groups['compute_multi_instance_gpu'] %}",
             first,
         )
         self.assertEqual('{% endif %}', last)
-        conf = '\n'.join(lines)
+        other = rendered(text, 'computegpu002', groups)
+        self.assertNotIn('[', other)
+        conf = rendered(text, 'computegpu001', groups)
+        self.assertNotIn('%}', conf)
         for section, name, value in (
             ('devices', 'enabled_mdev_types',
              'nvidia-700,nvidia-699,nvidia-697'),
@@ -233,6 +264,35 @@ class TestA100OnKayobe(unittest.TestCase):
              '0000:65:00.4,0000:65:00.5'),
         ):  # fmt: skip
             self.assertEqual([value], values(conf, section, name))
+
+
+class TestWhoRendersNovaConf(unittest.TestCase):
+    """Kayobe renders it once as the host it runs on, and Kolla then again."""
+
+    def test_blocks_of_several_groups(self):
+        asked = (['rtx6000', 'a100-sriov'], ['rtx'], ['A100D-40C=17:00.0'])
+        groups = {
+            'compute_gpu': ['gpu-rtx-1'],
+            'compute_vgpu': ['computegpu000'],
+        }
+        path = 'kolla/config/nova/nova-compute.conf'
+        by_kayobe = nodes.files('kayobe', *asked)[path]
+        by_kolla = nodes.files('kolla-ansible', *asked)[f'/etc/{path}']
+        self.assertNotIn('raw', by_kolla)
+        for text in (rendered(by_kayobe, 'localhost', groups), by_kolla):
+            for host, has_spec, types in (
+                ('gpu-rtx-1', True, []),
+                ('computegpu000', False, ['nvidia-697']),
+                ('localhost', False, []),
+            ):
+                with self.subTest(host):
+                    conf = f'[DEFAULT]\n{rendered(text, host, groups)}'
+                    self.assertEqual(
+                        has_spec, bool(values(conf, 'pci', 'device_spec'))
+                    )
+                    self.assertEqual(
+                        types, values(conf, 'devices', 'enabled_mdev_types')
+                    )
 
 
 class TestRtx6000(unittest.TestCase):

@@ -183,11 +183,10 @@ class TestSections(unittest.TestCase):
         self.assertNotIn('mdev_class', text)
 
     def test_types_of_several_nodes_have_classes(self):
-        other = nodes.renamed('a100-mig', 'b', gpus=())
         gpu = nodes.node('a100-mig').gpus[1]
         other = nodes.renamed('a100-mig', 'b', gpus=(gpu,))
         one = nodes.renamed(
-            'a100-mig', 'a', gpus=nodes.node('a100-mig').gpus[:1]
+            'a100-sriov', 'a', gpus=nodes.node('a100-sriov').gpus[:1]
         )
         vgpus = ['nvidia-698=17:00.4', 'nvidia-697=65:00.0']
         found = nodes.match([one, other], vgpus=vgpus)
@@ -295,9 +294,88 @@ class TestTools(unittest.TestCase):
             found['parameter_defaults']['ComputeExtraConfig'],
         )
 
+    def test_tripleo_has_addresses_of_types_from_ussuri_on(self):
+        vgpus = ['nvidia-697=65:00.0']
+        texts = nodes.files(
+            'tripleo', ['a100-mig'], vgpus=vgpus, release='ussuri'
+        )
+        found = yaml.safe_load(texts['environments/20-compute-params.yaml'])
+        parameters = found['parameter_defaults']
+        self.assertEqual(
+            {'nvidia-697': ['0000:65:00.4', '0000:65:00.5']},
+            parameters['NovaVGPUTypesDeviceAddressesMapping'],
+        )
+        self.assertNotIn('ComputeExtraConfig', parameters)
+
     def test_kayobe_cannot_do_vendor_vfio(self):
         said = self.refused('kayobe', ['l40s'], vgpus=['L40S-24Q'])
         self.assertIn('--for systemd', said)
+
+    def kernel(self, texts):
+        """Return kernel arguments by group or host, and all remarks."""
+        found = {
+            path.split('/')[2]: text
+            for path, text in texts.items()
+            if path.endswith('/kernel')
+        }
+        remarks = ' '.join(
+            line.removeprefix('# ')
+            for text in found.values()
+            for line in text.splitlines()
+            if line.startswith('#')
+        )
+        return {
+            name: yaml.safe_load(text)['kernel_cmdline']
+            for name, text in found.items()
+        }, remarks
+
+    def test_kayobe_has_kernel_arguments_beside_vgpus(self):
+        a100s, p100s = nodes.node('a100-sriov').gpus, nodes.node('p100').gpus
+        machine = nodes.renamed('a100-sriov', 'a', gpus=(a100s[0], *p100s))
+        vgpus = ['A100D-40C=17:00.0']
+        found, remarks = self.kernel(
+            nodes.files('kayobe', [machine], ['p100'], vgpus)
+        )
+        self.assertEqual(
+            [
+                'iommu=pt',
+                'vfio-pci.ids=10de:15f8',
+                'modprobe.blacklist=nouveau',
+            ],
+            found['compute_vgpu'],
+        )
+        # No systemd: the role vgpu is there for the other card.
+        self.assertIn('--for modprobe, dracut, vfio.', remarks)
+        # A card of the model that is divided is bound by its address.
+        found, remarks = self.kernel(
+            nodes.files('kayobe', ['a100-sriov'], ['a100'], vgpus)
+        )
+        self.assertEqual(['compute_vgpu'], list(found))
+        self.assertIn('dracut, vfio, systemd. Of the units osc-', remarks)
+        found, _remarks = self.kernel(
+            nodes.files('kayobe', ['a100-sriov'], (), vgpus)
+        )
+        self.assertEqual({}, found)
+
+    def test_kayobe_has_kernel_arguments_where_some_hosts_need_them(self):
+        one = nodes.node('a100-sriov')
+        other = nodes.renamed('a100-sriov', 'b', gpus=one.gpus[:1])
+        found, _remarks = self.kernel(
+            nodes.files(
+                'kayobe', [one, other], ['a100'], ['A100D-40C=17:00.0']
+            )
+        )
+        self.assertEqual(['computegpu000'], list(found))
+
+    def test_kayobe_says_who_reads_kernel_arguments(self):
+        _found, remarks = self.kernel(
+            nodes.files('kayobe', ['rtx6000'], ['rtx'])
+        )
+        self.assertIn(
+            'The role stackhpc.linux.grubcmdline reads this: a play for the '
+            'group iommu has to import it.',
+            remarks,
+        )
 
     def test_every_escaped_value_of_devstack(self):
         self.assertEqual(r'{\\\"a\\\": 1}', local_conf.escaped('{"a": 1}'))

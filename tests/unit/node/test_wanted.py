@@ -192,6 +192,32 @@ class TestMatch(unittest.TestCase):
         self.assertIn('give --alias', self.refused(['k80']))
         self.assertIn('twice', self.refused(['k80'], ['a', 'a']))
 
+    def test_one_node_twice(self):
+        found = nodes.match(['k80', 'k80'], ['K80'])
+        self.assertEqual([nodes.node('k80')], list(found.nodes))
+        # Of those without names nobody can tell that they are one.
+        nameless = nodes.renamed('k80', None)
+        found = nodes.match([nameless, nameless], ['K80'])
+        self.assertEqual(2, len(found.nodes))
+        self.assertTrue(nodes.files('kayobe', found.nodes, ['K80']))
+
+    def test_two_nodes_of_one_name(self):
+        k80 = nodes.node('k80')
+        other = nodes.renamed('k80', k80.hostname, kernel='6.1')
+        for tool in ('kolla-ansible', 'kayobe'):
+            with self.assertRaisesRegex(
+                ValueError, f'two nodes that differ are called {k80.hostname}'
+            ):
+                nodes.files(tool, [k80, other], ['K80'])
+        # No other tool needs their names, as long as they get the same.
+        for tool in ('nova', 'tripleo', 'grub'):
+            self.assertTrue(
+                nodes.files(tool, [k80, other], ['K80'], release='wallaby')
+            )
+        # Nor is one in the way that offers nothing.
+        p100 = nodes.renamed('p100', k80.hostname)
+        self.assertTrue(nodes.files('kayobe', [k80, p100], ['K80=10de:102d']))
+
     def test_nodes_that_are_no_nodes(self):
         evil = nodes.renamed('k80', '../../etc')
         self.assertIn('host name', self.refused([evil], ['K80']))

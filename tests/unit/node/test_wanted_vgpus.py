@@ -92,7 +92,7 @@ class TestMatch(unittest.TestCase):
         for text in ('nvidia-697', 'A100D-40C', 'grid a100d-40c'):
             with self.subTest(text):
                 vgpus = [f'{text}=0000:17:00.0']
-                self.assertEqual(one, self.vgpus(['a100-mig'], vgpus=vgpus))
+                self.assertEqual(one, self.vgpus(['a100-sriov'], vgpus=vgpus))
 
     def test_all_cards_that_others_leave(self):
         vgpus = ['A100D-40C', 'A100D-7-80C=0000:17:00.4']
@@ -315,6 +315,88 @@ class TestMatch(unittest.TestCase):
         )
         self.assertIn('0000:17:00.0: a card is in MIG mode or', said)
 
+    def test_time_sliced_where_mig_is_on(self):
+        for address in ('17:00.0', '17:00.5'):
+            said = self.refused(['a100-mig'], vgpus=[f'A100D-40C={address}'])
+            self.assertIn('MIG is on at 0000:17:00.0', said)
+            self.assertIn('nvidia-smi -i 0000:17:00.0 -mig 0', said)
+            self.assertIn('such as A100D-1-10C', said)
+        # What is asked of all cards that can have it others may have.
+        self.assertEqual(
+            {'0000:65:00.0'},
+            {
+                address
+                for _id, address, *_more in self.vgpus(
+                    ['a100-mig'], vgpus=['A100D-40C']
+                )
+            },
+        )
+        first, _second = nodes.node('a100-mig').gpus
+        parted = nodes.renamed('a100-mig', 'a', gpus=(first,))
+        said = self.refused([parted], vgpus=['nvidia-697'])
+        self.assertIn('MIG is on at 0000:17:00.0', said)
+        self.assertEqual(
+            3, len(self.vgpus([parted], vgpus=['A100D-2-20C=17:00.0']))
+        )
+
+    def test_time_sliced_where_it_is_not_known_that_mig_is_on(self):
+        first, _second = nodes.node('a100-mig').gpus
+        for mig in (None, model.Mig(), model.Mig(is_enabled=False)):
+            gpu = dataclasses.replace(first, mig=mig)
+            machine = nodes.renamed('a100-mig', 'a', gpus=(gpu,))
+            self.assertEqual(
+                2, len(self.vgpus([machine], vgpus=['A100D-40C']))
+            )
+
+    def test_no_room_for_time_sliced(self):
+        three = '17:00.4,17:00.5,17:00.6'
+        for tool in ('systemd', 'kayobe'):
+            for vgpus, words in (
+                (
+                    [f'A100D-40C={three}'],
+                    '0000:17:00.0 has room for 2 of A100D-40C at most',
+                ),
+                (
+                    ['A100D-40C=17:00.4', 'A100D-20C=17:00.5'],
+                    'A100D-40C, A100D-20C are asked',
+                ),
+            ):
+                with (
+                    self.subTest(tool=tool, vgpus=vgpus),
+                    self.assertRaisesRegex(ValueError, words),
+                ):
+                    nodes.files(tool, ['a100-sriov'], vgpus=vgpus)
+        # Nova makes them when servers need them, as long as there is room.
+        for vgpus in ([f'A100D-40C={three}'], ['A100D-40C=17:00.4']):
+            self.assertTrue(nodes.files('nova', ['a100-sriov'], vgpus=vgpus))
+        # But every VF is one for it where they are no mediated devices.
+        vgpus = ['L40S-24Q=4a:00.4,4a:00.5,4a:00.6']
+        for tool in ('nova', 'systemd'):
+            with self.assertRaisesRegex(ValueError, 'room for 2 of L40S-24Q'):
+                nodes.files(tool, ['l40s'], vgpus=vgpus)
+
+    def test_time_sliced_of_one_size(self):
+        """Series may differ: it is the memory that is divided."""
+        machine = nodes.node('a100-sriov')
+        gpu = machine.gpus[0]
+        types = model.Vgpus(
+            (
+                model.MdevType('nvidia-1', 'NVIDIA A10-12C', 1, 0),
+                model.MdevType('nvidia-2', 'NVIDIA A10-12Q', 1, 0),
+            )
+        )
+        function = dataclasses.replace(gpu.function, product_id='2236')
+        vfs = tuple(dataclasses.replace(vf, vgpus=types) for vf in gpu.vfs)
+        gpu = dataclasses.replace(gpu, function=function, vfs=vfs)
+        machine = dataclasses.replace(machine, gpus=(gpu,))
+        vgpus = ['A10-12C=17:00.4', 'A10-12Q=17:00.5']
+        self.assertTrue(nodes.files('systemd', [machine], vgpus=vgpus))
+        vgpus[1] += ',17:00.6'
+        with self.assertRaisesRegex(
+            ValueError, 'room for 2 of A10-12C, A10-12Q at most'
+        ):
+            nodes.files('systemd', [machine], vgpus=vgpus)
+
     def test_no_room_for_mig(self):
         for vgpus, words in (
             (
@@ -330,16 +412,16 @@ class TestMatch(unittest.TestCase):
 
     def test_two_types_of_one_place(self):
         said = self.refused(
-            ['a100-mig'],
+            ['a100-sriov'],
             vgpus=['nvidia-696=17:00.0', 'nvidia-697=17:00.4'],
         )
         self.assertIn('name its VFs', said)
         said = self.refused(
-            ['a100-mig'],
+            ['a100-sriov'],
             vgpus=['nvidia-696=17:00.4', 'nvidia-697=17:00.4'],
         )
         self.assertIn('two types are asked of 0000:17:00.4', said)
-        said = self.refused(['a100-mig'], vgpus=['nvidia-696', 'nvidia-697'])
+        said = self.refused(['a100-sriov'], vgpus=['nvidia-696', 'nvidia-697'])
         self.assertIn('one at most goes without addresses', said)
 
     def test_old_releases(self):

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from osc_gpu.i18n import _
 from osc_gpu.node import conf_json
 from osc_gpu.node import conversion_values as values
+from osc_gpu.node import nova_refusals
 from osc_gpu.node import old_filters
 
 Place = tuple[str, str]
@@ -27,20 +28,6 @@ Place = tuple[str, str]
 REPORT = ('pci', 'report_in_placement')
 IN_PLACEMENT = ('filter_scheduler', 'pci_in_placement')
 
-#: Keys of an alias (nova/pci/request.py: _ALIAS_SCHEMA).
-_ALIAS_KEYS = frozenset(
-    (
-        'capability_type',
-        'device_type',
-        'live_migratable',
-        'name',
-        'numa_policy',
-        'product_id',
-        'resource_class',
-        'traits',
-        'vendor_id',
-    )
-)
 _NO_FILTER = (
     _(
         "%s has to be in it for the scheduler, or servers are sent to hosts "
@@ -98,12 +85,16 @@ def of_value(
     :param seen: the aliases before it, by name; this one is added
     :raises ValueError: it cannot be read
     """
-    if place != values.ALIAS:
+    if place not in (values.ALIAS, values.SPEC):
         return ()
     return tuple(
         note
         for spec in conf_json.read(value, is_local_conf).specs
-        for note in _of_alias(spec, seen)
+        for note in (
+            _of_alias(spec, seen)
+            if place == values.ALIAS
+            else nova_refusals.of_device_spec(spec)
+        )
     )
 
 
@@ -113,9 +104,7 @@ def _of_alias(
     name = str(spec.get('name') or '').strip()
     if not name:
         yield _("an alias without a name: Nova does not start")
-    unknown = sorted(set(spec) - _ALIAS_KEYS)
-    if unknown:
-        yield _("Nova does not start with %s in an alias") % ', '.join(unknown)
+    yield from nova_refusals.of_alias(spec)
     if not ('vendor_id' in spec and 'product_id' in spec):
         yield _(
             "Nova needs vendor_id and product_id in it, unless PCI in "
@@ -134,16 +123,24 @@ def _of_alias(
 def _of_repeated(
     name: str, spec: conf_json.Spec, first: conf_json.Spec
 ) -> str:
-    if 'device_type' in spec and 'device_type' in first:
+    if 'device_type' not in spec or 'device_type' not in first:
+        text = _(
+            "alias %s is there twice: Nova does not start unless both have a "
+            "device_type"
+        )
+    elif any(
+        (spec.get(key) or default) != (first.get(key) or default)
+        for key, default in (('device_type', ''), ('numa_policy', 'legacy'))
+    ):
+        text = _(
+            "alias %s is there twice: Nova does not start unless both have "
+            "the same device_type and numa_policy"
+        )
+    else:
         text = _(
             "alias %s is there twice: Nova takes either card, but does not "
             "start with pci_in_placement; there, one resource_class in "
             "several device specs does the same"
-        )
-    else:
-        text = _(
-            "alias %s is there twice: Nova does not start unless both have a "
-            "device_type"
         )
     return text % name
 

@@ -15,8 +15,8 @@
 Read are the forms of ``lspci -nn``, ``-n``, both with ``-k``, ``-v``, ``-vv``
 and ``-D``; ``lspci -vmm`` with ``-n``, ``-nn`` and ``-k``; and ``lspci`` alone
 as far as it gives ids. Around them may stand what a terminal had there, and
-what somebody wrote; a page that lost its line breaks has ``lspci -nnk`` in the
-midst of a line.
+what somebody wrote; a page that lost its line breaks has all of them in one
+line, which ``lspci_lines`` takes apart.
 
 Text may have been through grep, so what it does not have may be there all the
 same: no line on a driver does not mean that there is none. Without a domain
@@ -33,17 +33,14 @@ from osc_gpu.data import pci_names
 from osc_gpu.i18n import _
 from osc_gpu.node import gpus
 from osc_gpu.node import grammar
+from osc_gpu.node import lspci_lines
 from osc_gpu.node import model
 
 _RIGHT = 'lspci -nnk -D'
-#: No line of lspci is longer.
-_LONGEST_LINE = 1024
 
 #: 0000:04:00.0 3D controller [0302]: NVIDIA Corporation ... [10de:102d]
 _HEAD = re.compile(
-    r'\s*(?P<address>(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])'
-    r'\s+(?P<what>\S.*)',
-    re.I,
+    rf'\s*(?P<address>{lspci_lines.ADDRESS})\s+(?P<what>\S.*)', re.I
 )
 #: 0302: 10de:102d (rev a1)
 _NUMERIC = re.compile(
@@ -66,44 +63,21 @@ _DEVICE = re.compile(
     r'(?P<product_id>[0-9a-f]{4})'
 )
 
-#: What lspci without -n calls classes: GPUs', and of what is beside them.
-_CLASSES = {
-    'VGA compatible controller': gpus.VGA,
-    '3D controller': gpus.CONTROLLER_3D,
-    'Display controller': gpus.DISPLAY,
-    'Processing accelerators': gpus.ACCELERATOR,
-    'Audio device': '0403',
-    'USB controller': '0c03',
-    'Serial bus controller': '0c80',
-}
-
+_ADDRESS = re.compile(lspci_lines.ADDRESS, re.I)
 _DRIVER = re.compile(r'\s*Kernel driver in use: (\S+)\s*$')
 _MODULES = re.compile(r'\s*Kernel modules: (\S.*)$')
-_SUBSYSTEM = re.compile(r'\s*Subsystem: (\S.*)$')
+_SUBSYSTEM = re.compile(
+    r'\s*Subsystem: '
+    r'(?:(?:\S.{0,400}? \[|\[)?([0-9a-f]{4}:[0-9a-f]{4})(?![0-9a-f:])|\S)',
+    re.I,
+)
 _NUMA = re.compile(r'\s*(?:Flags: .*)?\bNUMA node:? ([0-9]{1,4})\b')
 _GROUP = re.compile(r'\s*(?:Flags: .*)?\bIOMMU group:? ([0-9]{1,10})\b')
 _REGION = re.compile(
-    r'\s*Region ([0-5]): Memory at (\S+) .*\[size=([0-9]{1,4})([KMGT]?)\]'
+    r'\s*Region ([0-5]): Memory at (\S+) .*?\[size=([0-9]{1,4})([KMGT]?)\]'
 )
 _VFS = re.compile(
     r'.*\bTotal VFs: ([0-9]{1,5}), Number of VFs: ([0-9]{1,5})\b'
-)
-#: What begins a line of lspci -nnk, and an end that a line has, where there
-#: is no line break. A time of day, 06:19:29.0, is no address.
-_STARTS = re.compile(
-    r'(?<![0-9a-z:.-])(?=(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] '
-    r'[a-z0-9][a-z0-9 /-]{1,60} \[[0-9a-f]{4}\]: )'
-    r'|\s(?=(?:Subsystem|Kernel driver in use|Kernel modules): )',
-    re.I,
-)
-_ENDS = re.compile(
-    r'(Kernel driver in use: [\w-]+|Kernel modules: [\w-]+(?:, [\w-]+)*'
-    r'|\(rev [0-9a-f]{2}\)(?: \(prog-if [0-9a-f]{2} \[[^]]{1,60}\]\))?) '
-)
-_IN_THE_MIDST = (
-    ' Subsystem: ',
-    ' Kernel driver in use: ',
-    ' Kernel modules: ',
 )
 _UNITS = {'': 0, 'K': 10, 'M': 20, 'G': 30, 'T': 40}
 
@@ -156,7 +130,7 @@ def parse(text: str) -> model.Node:
     :raises ValueError: with a sentence that says what would be right
     """
     entries: dict[str, _Entry] = {}
-    lines = [line for line in _lines(text) if len(line) <= _LONGEST_LINE]
+    lines = tuple(lspci_lines.split(text))
     for entry in (*_listed(lines), *_tagged(lines)):
         if not entry.class_id and not entry.ids:
             continue
@@ -184,16 +158,6 @@ def parse(text: str) -> model.Node:
     )
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Yield lines, those that lost their breaks as they were."""
-    for line in text.splitlines():
-        if any(words in line.lstrip() for words in _IN_THE_MIDST):
-            parts = _STARTS.sub('\n', line)
-            yield from _ENDS.sub(r'\1\n\n', parts).splitlines()
-        else:
-            yield line
-
-
 def _listed(lines: Iterable[str]) -> Iterator[_Entry]:
     """Yield what has a line of its own, and lines with more below it."""
     entry = None
@@ -204,6 +168,7 @@ def _listed(lines: Iterable[str]) -> Iterator[_Entry]:
             yield entry
             entry = None
         if head:
+            _check(head)
             entry = head
         elif entry:
             _add(entry, line)
@@ -228,12 +193,30 @@ def _head(address: str, what: str) -> _Entry | None:
     named = _NAMED.fullmatch(what)
     if named is None:
         return None
-    class_id = named['class_id'] or _CLASSES.get(named['name'])
-    ids = _LAST_IDS.search(what)
-    entry.class_id = class_id.lower() if class_id else None
-    entry.ids = ids[1].lower() if ids else ''
     entry.called = named['rest']
+    if not named['class_id']:
+        entry.class_id = lspci_lines.CLASSES.get(named['name'])
+        return entry
+    entry.class_id = named['class_id'].lower()
+    # -nn has both ids, or it is not what it printed.
+    ids = _LAST_IDS.search(what)
+    entry.ids = ids[1].lower() if ids else ''
     return entry
+
+
+def _check(head: _Entry) -> None:
+    """Refuse a line in which there is more than one function.
+
+    :raises ValueError: whose ids it has cannot be told
+    """
+    if head.class_id and _ADDRESS.search(head.called):
+        raise ValueError(
+            _(
+                'has another address in the line of %(address)s: give what '
+                '"%(right)s" prints, with its line breaks'
+            )
+            % {'address': head.address, 'right': _RIGHT}
+        )
 
 
 def _add(entry: _Entry, line: str) -> None:
@@ -243,10 +226,7 @@ def _add(entry: _Entry, line: str) -> None:
     elif found := _MODULES.match(line):
         entry.modules = _modules(found[1].split(','))
     elif found := _SUBSYSTEM.match(line):
-        ids = _LAST_IDS.search(f' {found[1].rstrip()}') or re.fullmatch(
-            '([0-9a-f]{4}:[0-9a-f]{4})', found[1].strip(), re.I
-        )
-        entry.subsystem = ids[1].lower() if ids else None
+        entry.subsystem = found[1] and found[1].lower()
     elif found := _REGION.match(line):
         size = int(found[3]) << _UNITS[found[4]]
         entry.bars.append(
@@ -295,7 +275,7 @@ def _record(record: Mapping[str, list[str]]) -> Iterator[_Entry]:
     entry = _head(slot['address'], '0000: 0000:0000')
     if entry is None:
         return
-    entry.class_id = hexes('Class') or _CLASSES.get(one('Class'))
+    entry.class_id = hexes('Class') or lspci_lines.CLASSES.get(one('Class'))
     entry.ids = _joined(hexes('Vendor'), hexes('Device'))
     entry.called = f'{one("Vendor")} {one("Device")}'
     entry.subsystem = _joined(hexes('SVendor'), hexes('SDevice')) or None

@@ -103,7 +103,10 @@ class MdevTypesColumn(cliff_columns.FormattableColumn[Any]):
     """Types of mediated devices of a GPU and its VFs, added up."""
 
     def human_readable(self) -> str:
-        """Return a line for each type: name, number, how many more."""
+        """Return a line for each type: name, number, how many more.
+
+        Those of which there is none, and can be none, are left out.
+        """
         types = self.machine_readable()
         if types is None:
             return _UNKNOWN
@@ -111,6 +114,7 @@ class MdevTypesColumn(cliff_columns.FormattableColumn[Any]):
             _("%(type)s: %(created)d made, %(available)d available")
             % {**one, 'type': ' '.join(filter(None, (one['id'], one['name'])))}
             for one in types
+            if one['created'] or one['available']
         )
 
     def machine_readable(self) -> list[dict[str, Any]] | None:

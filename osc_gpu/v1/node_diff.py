@@ -15,39 +15,11 @@
 import argparse
 from collections.abc import Iterable
 from typing import Any
-from typing import TYPE_CHECKING
-
-from osc_lib import exceptions
 
 from osc_gpu import command
 from osc_gpu.i18n import _
+from osc_gpu.v1 import node_options
 from osc_gpu.v1 import options
-
-if TYPE_CHECKING:
-    from osc_gpu.node import model
-
-
-def _read(path: str) -> 'model.Node':
-    """Read a node from a file.
-
-    :raises osc_lib.exceptions.CommandError: it has none
-    """
-    import pathlib
-
-    from osc_gpu.node import sources
-
-    try:
-        node = sources.read_file(pathlib.Path(path))
-    except OSError as exc:
-        raise exceptions.CommandError(
-            _("Cannot read '%(path)s': %(why)s")
-            % {'path': path, 'why': exc.strerror}
-        ) from exc
-    except ValueError as exc:
-        raise exceptions.CommandError(f"'{path}' {exc}") from exc
-    if not node.gpus:
-        raise exceptions.CommandError(_("'%s' has no GPU") % path)
-    return node
 
 
 class DiffNode(command.Check):
@@ -87,7 +59,11 @@ such as VFs. No cloud is asked for anything.""")
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         from osc_gpu.node import comparison
+        from osc_gpu.node import sources
 
         names = (parsed_args.source, parsed_args.target)
-        found = comparison.compare(_read(names[0]), _read(names[1]), names)
-        return self.shown(found)
+        source, target = (
+            node_options.read_node(name, name, sources.read_file)
+            for name in names
+        )
+        return self.shown(comparison.compare(source, target, names))

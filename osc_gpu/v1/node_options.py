@@ -91,8 +91,8 @@ def read_nodes(parsed_args: argparse.Namespace) -> 'tuple[model.Node, ...]':
     if not roots and not files:
         roots = ['/']
     return (
-        *(_read('--root', path, facts.read) for path in roots),
-        *(_read('--from', path, _read_file) for path in files),
+        *(read_node(f'--root {path}', path, facts.read) for path in roots),
+        *(read_node(f'--from {path}', path, _read_file) for path in files),
     )
 
 
@@ -106,9 +106,14 @@ def _read_file(path: pathlib.Path) -> 'model.Node':
     return sources.read_file(path)
 
 
-def _read(
-    option: str, path: str, read: 'Callable[[pathlib.Path], model.Node]'
+def read_node(
+    named: str, path: str, read: 'Callable[[pathlib.Path], model.Node]'
 ) -> 'model.Node':
+    """Read one node, which has a GPU at least.
+
+    :param named: the option and the path, as they were typed
+    :raises osc_lib.exceptions.CommandError: it cannot be read
+    """
     from osc_gpu.node import gpus
 
     try:
@@ -124,4 +129,4 @@ def _read(
             "has no GPU: none of its PCI devices is one, of the classes %s; "
             "the display of a management controller is none, nor a virtual one"
         ) % ', '.join(gpus.CLASSES)
-    raise exceptions.CommandError(f'{option} {path}: {why}')
+    raise exceptions.CommandError(f'{named}: {why}')

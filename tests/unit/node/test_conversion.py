@@ -322,6 +322,40 @@ class TestValues(unittest.TestCase):
         ):  # fmt: skip
             self.assertIn(words, found)
 
+    def test_values_that_nova_refuses(self):
+        for option, value, words in (
+            ('alias', '{"name": "a", "product_id": "zz"}', "product_id 'zz'"),
+            ('alias', '{"device_type": "type-XX"}', "device_type 'type-XX'"),
+            ('device_spec', '{"product_id": "zz"}', "product_id 'zz'"),
+            ('passthrough_whitelist', '[{"address": "z"}]', "address 'z'"),
+            ('device_spec', '{"bogus": 1}', 'all PCI devices of the host'),
+        ):
+            with self.subTest(value):
+                said = [
+                    change.behaviour
+                    for change in conversion.convert(
+                        f'[pci]\n{option} = {value}\n'
+                    ).changes
+                    if change.line == 2
+                ]
+                self.assertIn(words, ' '.join(said))
+
+    def test_repeated_with_a_difference(self):
+        for more, is_same in (
+            ('"device_type": "type-PCI"', True),
+            ('"device_type": "type-PCI", "numa_policy": "legacy"', True),
+            ('"device_type": "type-PF"', False),
+            ('"device_type": "type-PCI", "numa_policy": "socket"', False),
+        ):
+            other = ALIAS.replace('"device_type": "type-PCI"', more)
+            said = ' '.join(
+                notes(f'[pci]\nalias = {ALIAS}\nalias = {other}\n')
+            )
+            with self.subTest(more):
+                self.assertEqual(
+                    not is_same, 'the same device_type and numa_policy' in said
+                )
+
     def test_order_of_placement(self):
         both = ['[pci] report_in_placement', '[filter_scheduler] pci_in_pl']
         head = '[filter_scheduler]\nenabled_filters = PciPassthroughFilter\n'

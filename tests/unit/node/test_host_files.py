@@ -375,6 +375,18 @@ class TestModules(unittest.TestCase):
         self.assertIn('softdep amdgpu pre: vfio-pci\n', rules)
         self.assertNotIn('nouveau', rules)
 
+    def test_companions_whose_modules_are_not_told(self):
+        """By lspci -nn, what wants a function is known by its class."""
+        for class_id, driver in (
+            ('0403', 'snd_hda_intel'),
+            ('0c03', 'xhci_pci'),
+            ('0c80', 'i2c_nvidia_gpu'),
+        ):
+            beside = model.Function('0000:17:00.1', '10de', '1ad7', class_id)
+            one = gpu(companions=(beside,))
+            (rules,) = text('modprobe', machine(one), [one]).values()
+            self.assertIn(f'\nsoftdep {driver} pre: vfio-pci\n', rules)
+
 
 class TestUdev(unittest.TestCase):
     AUDIO = model.Function('0000:17:00.1', '10de', '10f7', '0403', '00')

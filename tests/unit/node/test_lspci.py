@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import contextlib
 import textwrap
 import time
 import unittest
@@ -17,7 +18,9 @@ import unittest
 import hypothesis
 from hypothesis import strategies as st
 
+from osc_gpu.node import gpus
 from osc_gpu.node import lspci
+from osc_gpu.node import lspci_lines
 from osc_gpu.node import model
 from osc_gpu.node import records
 from tests.unit.node import strategies
@@ -39,6 +42,20 @@ GTX_980M = """\
    01:00.1 Audio device [0403]: NVIDIA Corporation GM204 High Definition \
 Audio Controller [10de:0fbb] (rev a1)
 """
+
+#: As the fourth of the seeds prints it, and what is around it there.
+GTX_980M_PAGE = (
+    'From the host OS, use ``lspci -nn`` to find the PCI vendor ID and device '
+    'ID for the GPU device and supporting components. These are 4-digit hex '
+    'numbers. For example: .. code-block:: text 01:00.0 VGA compatible '
+    'controller [0300]: NVIDIA Corporation GM204M [GeForce GTX 980M] '
+    '[10de:13d7] (rev a1) (prog-if 00 [VGA controller]) 01:00.1 Audio device '
+    '[0403]: NVIDIA Corporation GM204 High Definition Audio Controller '
+    '[10de:0fbb] (rev a1) In this case the vendor ID is ``10de``, display ID '
+    'is ``13d7`` and audio ID is ``0fbb``. Alternatively, for an Nvidia '
+    'Quadro RTX 6000: .. code-block:: yaml # NVIDIA Quadro RTX 6000/8000 PCI '
+    'device IDs vendor_id: "10de" display_id: "1e30" audio_id: "10f7"'
+)
 
 M10 = """\
 # lspci -nnk -s 3d:00.0
@@ -111,6 +128,11 @@ VV = """\
 """
 
 
+def _joined(text, between=' '):
+    """Return a text whose line breaks are lost."""
+    return between.join(text.splitlines())
+
+
 def only(text):
     (gpu,) = lspci.parse(text).gpus
     return gpu
@@ -167,8 +189,29 @@ class TestSeeds(unittest.TestCase):
             self.assertEqual('1160', found[-1].subsystem_product_id)
             self.assertEqual(text.count('GM107GL'), len(found))
         own = ' '.join(GTX_980M.split())
-        gpus = lspci.parse(f'Run {own} {"and so on " * 999}{record}').gpus
-        self.assertEqual((only(GTX_980M), only(M10)), gpus)
+        node = lspci.parse(f'Run {own} {"and so on " * 999}{record}')
+        self.assertEqual((only(GTX_980M), only(M10)), node.gpus)
+
+    def test_names_and_numbers_without_line_breaks(self):
+        start = GTX_980M_PAGE.index('01:00.0')
+        end = GTX_980M_PAGE.index(' In this case')
+        for text in (
+            GTX_980M_PAGE,
+            GTX_980M_PAGE[start:end],
+            GTX_980M_PAGE[:end],
+            GTX_980M_PAGE[start:],
+            ' '.join(GTX_980M.splitlines()),
+        ):
+            with self.subTest(text):
+                self.assertEqual(only(GTX_980M), only(text))
+
+    def test_numbers_without_line_breaks(self):
+        self.assertEqual(lspci.parse(K80), lspci.parse(_joined(K80)))
+
+    def test_names_of_new_cards_without_line_breaks(self):
+        self.assertEqual(only(GTX_1080), only(_joined(GTX_1080)))
+        with self.assertRaisesRegex(ValueError, 'PCI ids of 0000:00:06.0'):
+            lspci.parse(_joined(P100))
 
     def test_names(self):
         gpu = only(GTX_1080)
@@ -314,6 +357,30 @@ class TestHostile(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, 'has no line of lspci'):
                 lspci.parse(text)
 
+    def test_whose_ids_they_are(self):
+        """Ids are of a function's own line, or it is refused."""
+        head = '01:00.0 VGA compatible controller'
+        nvidia = 'NVIDIA Corporation GM204M'
+        card = f'{head} [0300]: {nvidia} [10de:13d7]'
+        long = 'and so on ' * 60
+        for text, words in (
+            # What is in its line may be another's.
+            (f'{head} [0300]: NVIDIA (01:00.1) Audio [10de:0fbb]', 'another'),
+            (f'{head} [0300]: NVIDIA 01:00.1 | Audio [10de:0fbb]', 'another'),
+            # Those of a note.
+            (f'{head}: {nvidia} (rev a1) See [10de:0fbb]', 'PCI ids of'),
+            (f'{head}: {nvidia}, see [10de:0fbb]', 'PCI ids of'),
+            (f'{head} [0300]: {nvidia} {long}[10de:0fbb]', 'PCI ids of'),
+            (f'{head}: {nvidia} {long * 99}', 'PCI ids of'),
+        ):
+            with self.subTest(text):
+                text += '\n04:00.0 0302: 10de:102d'
+                with self.assertRaisesRegex(ValueError, words):
+                    lspci.parse(text)
+        for more in ('', ' (rev a1)', ' (rev a1) (prog-if 00)', '\t'):
+            gpu = only(f'{card}{more} is not [10de:0fbb] or 10de:0fbb')
+            self.assertEqual('10de:13d7', gpu.function.ids)
+
     def test_time_stamps(self):
         table = '| server1 | CREATE_COMPLETE | 2017-10-01T06:19:29Z |\n'
         self.assertEqual('0000:04:00.0', only(
@@ -343,11 +410,24 @@ class TestHostile(unittest.TestCase):
             'Flags: ' + 'NUMA node ' * 100, 'Kernel modules: a, ' * 99,
             '04:00.0 a ' * 300 + ' Kernel modules: a',
             ' Kernel modules: ' * 300, 'Kernel modules: ' + ',' * 1000,
+            '04:00.1 a [0300]: b ' * 300, '04:00.1 ' + 'a [0300]:' * 300,
+            '04:00.1 ' * 300, 'x ' + ' ' * 3000 + 'y', ' [10de:102d' * 300,
+            '0400:04:00.1 aaaa ' * 300, 'Subsystem: ' + ' [10de:' * 300,
         )  # fmt: skip
         for part in parts:
             began = time.process_time()
-            lspci.parse('04:00.0 0302: 10de:102d\n' + f'{part}\n' * 300)
+            with contextlib.suppress(ValueError):
+                lspci.parse('04:00.0 0302: 10de:102d\n' + f'{part}\n' * 300)
             self.assertLess(time.process_time() - began, 2, part)
+
+    def test_one_line(self):
+        """A line of a mebibyte takes as long as many that are shorter."""
+        for part in ('04:00.1 a ', ' ', 'a: [10de:102d] ', '04:00.1 0302: '):
+            text = part * ((1 << 20) // len(part))
+            began = time.process_time()
+            with self.assertRaises(ValueError):
+                lspci.parse(text)
+            self.assertLess(time.process_time() - began, 5, part)
 
     @hypothesis.settings(deadline=None)
     @hypothesis.given(st.text())
@@ -448,3 +528,107 @@ class TestRoundTrip(unittest.TestCase):
         self.assertEqual(
             functions, tuple(gpu.function for gpu in lspci.parse(text).gpus)
         )
+
+
+@st.composite
+def _cards(draw):
+    """Functions as lspci lists them: cards, what is beside them, bridges."""
+    with_domain = draw(st.booleans())
+    found = []
+    for bus in draw(st.lists(st.integers(1, 0xFF), min_size=1, max_size=4,
+                             unique=True)):  # fmt: skip
+        kinds = draw(
+            st.sampled_from(
+                (
+                    (gpus.CONTROLLER_3D,),
+                    (gpus.VGA, '0403'),
+                    (gpus.VGA, '0403', '0c03', '0c80'),
+                    (gpus.ACCELERATOR, '0604'),
+                )
+            )
+        )
+        ids = draw(st.lists(strategies.HEX4, min_size=len(kinds),
+                            max_size=len(kinds), unique=True))  # fmt: skip
+        found += [
+            (
+                f'{"0001:" if with_domain else ""}{bus:02x}:00.{number}',
+                class_id,
+                f'10de:{product_id}',
+                draw(st.sampled_from(('', ' (rev a1)'))),
+                draw(st.sampled_from(('', ' (prog-if 00 [VGA controller])'))),
+                draw(st.sampled_from(('', 'nvidia', 'vfio-pci'))),
+            )
+            for number, (class_id, product_id) in enumerate(
+                zip(kinds, ids, strict=True)
+            )
+        ]
+    return found
+
+
+_NAMES = {class_id: name for name, class_id in lspci_lines.CLASSES.items()}
+
+
+def _list(functions, form):
+    for address, class_id, ids, revision, prog_if, driver in functions:
+        if '-nn' in form:
+            what = (
+                f'{_NAMES.get(class_id, "PCI bridge")} [{class_id}]: NVIDIA '
+                f'Corporation GP100GL [Tesla P100 PCIe 16GB] [{ids}]'
+            )
+        else:
+            what = f'{class_id}: {ids}'
+        yield f'{address} {what}{revision}{prog_if}'
+        if 'k' in form:
+            yield (
+                f'\tSubsystem: {ids}'
+                if form == '-nk'
+                else f'\tSubsystem: NVIDIA Corporation Device [{ids}]'
+            )
+            if driver:
+                yield f'\tKernel driver in use: {driver}'
+            yield '\tKernel modules: nouveau, nvidia-current'
+
+
+class TestLostLineBreaks(unittest.TestCase):
+    """What is in one line is what was in several."""
+
+    @hypothesis.settings(deadline=None, max_examples=300)
+    @hypothesis.given(
+        _cards(),
+        st.sampled_from(('-n', '-nn', '-nk', '-nnk')),
+        st.sampled_from((' ', '  ', ' \t')),
+        st.sampled_from(('', 'use ``lspci`` at 06:19:29.0, # lspci ')),
+        st.sampled_from(('', ' ', ' In this case 10de is [10de:0fbb].')),
+    )
+    def test_as_with_them(self, functions, form, between, before, after):
+        lines = list(_list(functions, form))
+        text = before + between.join(lines) + after
+        self.assertEqual(lspci.parse('\n'.join(lines)), lspci.parse(text))
+
+    @hypothesis.settings(deadline=None)
+    @hypothesis.given(strategies.listings(), st.booleans())
+    def test_tags(self, functions, numbers):
+        lines = [line for f in functions for line in _tags(f, numbers)]
+        self.assertEqual(
+            lspci.parse('\n'.join(lines)), lspci.parse(' '.join(lines))
+        )
+
+    @hypothesis.settings(deadline=None)
+    @hypothesis.given(
+        _cards(),
+        st.sampled_from(('-n', '-nn', '-nk', '-nnk')),
+        st.sampled_from(('', '|', ', ', '\\n', '<br>', ' - ')),
+    )
+    def test_never_others_ids(self, functions, form, between):
+        """Whatever stands there instead of line breaks."""
+        own = {
+            f'{"" if "0001:" in address else "0000:"}{address}': ids
+            for address, _class_id, ids, *_rest in functions
+        }
+        try:
+            node = lspci.parse(between.join(_list(functions, form)))
+        except ValueError:
+            return
+        for gpu in node.gpus:
+            for function in (gpu.function, *gpu.companions):
+                self.assertEqual(own[function.address], function.ids)

@@ -124,6 +124,9 @@ class TestShowNode(TestCase):
         )
         text = self.show('--root', self.root('a100-mig'))
         self.assertIn('nvidia-697 GRID A100D-40C: 2 made, 0 available', text)
+        # There are 13 of each, most of which the cards have no room for.
+        self.assertEqual(13, len(sliced['mDev Types']))
+        self.assertEqual(3, text.count(' available'))
         self.assertIn('16 of 16', text)
 
     def test_unknown_and_none(self):

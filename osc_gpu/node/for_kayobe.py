@@ -190,7 +190,9 @@ def _besides(asked: wanted.Wanted, offers: Sequence[wanted.Offer]) -> str:
         found.append(besides)
     has_units = any('systemd' in host_files.tools(plan) for plan in plans)
     if has_units and any(offer.vgpus for offer in offers):
-        found.append('Of the units osc-gpu-vfio alone: the role vgpu divides.')
+        found.append(
+            'Of the units only osc-gpu-vfio: the role vgpu makes vGPUs.'
+        )
     return '\n'.join(found)
 
 

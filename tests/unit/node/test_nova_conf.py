@@ -351,7 +351,7 @@ class TestTools(unittest.TestCase):
             nodes.files('kayobe', ['a100-sriov'], ['a100'], vgpus)
         )
         self.assertEqual(['compute_vgpu'], list(found))
-        self.assertIn('dracut, vfio, systemd. Of the units osc-', remarks)
+        self.assertIn('dracut, vfio, systemd. Of the units only', remarks)
         found, _remarks = self.kernel(
             nodes.files('kayobe', ['a100-sriov'], (), vgpus)
         )

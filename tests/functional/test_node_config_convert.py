@@ -23,8 +23,10 @@ from osc_gpu.node import conversion
 from osc_gpu.sandbox import progress
 from osc_gpu.sandbox import releases
 from tests.functional import base
+from tests.unit.node import test_nova_refusals
 
 READER = pathlib.Path(__file__).with_name('nova_reads.py')
+REFUSER = READER.with_name('nova_refuses.py')
 
 OLD = """\
 [DEFAULT]
@@ -71,6 +73,55 @@ class TestNovaReads(unittest.TestCase):
         self.assertEqual(
             ['0000:84:00.0'], found['mdevs']['nvidia-35']['addresses']
         )
+
+    def test_oldest(self):
+        self.check('2025.1')
+
+    def test_newest(self):
+        self.check('2026.2')
+
+
+class TestNovaRefuses(unittest.TestCase):
+    """What is said of values is what Nova does with them."""
+
+    def check(self, release):
+        place = releases.ensure(release, progress.Progress())
+        cases = {
+            'aliases': (
+                test_nova_refusals.GOOD_ALIASES,
+                test_nova_refusals.BAD_ALIASES,
+            ),
+            'specs': (
+                test_nova_refusals.GOOD_SPECS,
+                test_nova_refusals.BAD_SPECS,
+            ),
+        }
+        whole = {'name': 'a', **test_nova_refusals.IDS}
+        asked = {
+            'aliases': [
+                *(whole | more for more in cases['aliases'][0]),
+                *(whole | more for more, _said in cases['aliases'][1]),
+            ],
+            'specs': [
+                *cases['specs'][0],
+                *(spec for spec, _said in cases['specs'][1]),
+            ],
+        }
+        done = subprocess.run(
+            [str(place.python), str(REFUSER)],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=base.LIMIT,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        for what, answers in json.loads(done.stdout).items():
+            good = len(cases[what][0])
+            for number, (value, why) in enumerate(
+                zip(asked[what], answers, strict=True)
+            ):
+                with self.subTest(f"{value}: {why}"):
+                    self.assertEqual(number >= good, why is not None)
 
     def test_oldest(self):
         self.check('2025.1')

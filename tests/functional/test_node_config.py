@@ -34,6 +34,17 @@ from tests.unit.node import recorded
 
 READER = pathlib.Path(__file__).with_name('nova_reads.py')
 
+#: As Ansible's template does, for a cloud with one node in all groups.
+RENDER = """\
+import collections, sys
+import jinja2
+
+groups = collections.defaultdict(lambda: ['gpu-rtx-1'])
+jinja = jinja2.Environment(trim_blocks=True)
+text = jinja.from_string(sys.stdin.read())
+print(text.render(inventory_hostname=sys.argv[1], groups=groups))
+"""
+
 #: name -> machine, aliases, vGPU types; what each is read as, beside it.
 CASES = {
     'k80': ('k80', ['K80'], ()),
@@ -149,6 +160,37 @@ class TestNovaReads(unittest.TestCase):
         self.assertEqual(
             {'false'}, {spec['tags']['managed'] for spec in specs}
         )
+
+    def rendered(self, release, text, host):
+        """Return a template as Ansible renders it on a machine."""
+        done = subprocess.run(
+            [str(releases.ensure(release, progress.Progress()).python),
+             '-c', RENDER, host],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=base.LIMIT,
+        )  # fmt: skip
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def test_what_kayobe_leaves_to_kolla_ansible(self):
+        release = releases.RELEASES[-1]
+        files = nodes.files('kayobe', ['rtx6000'], ['rtx'], ())
+        ours = self.rendered(
+            release, files['kolla/config/nova/nova-compute.conf'], 'localhost'
+        )
+        of_node, of_other = self.read(
+            release,
+            self.rendered(release, ours, 'gpu-rtx-1'),
+            self.rendered(release, ours, 'other'),
+        )
+        self.assertEqual(
+            [('10de', '1e30')],
+            [(s['vendor_id'], s['product_id']) for s in of_node['specs']],
+        )
+        self.assertTrue(of_node['report_in_placement'])
+        self.assertEqual([], of_other['specs'])
 
     def test_old_names_are_still_read(self):
         """Today's Nova takes what is written for yesterday's."""

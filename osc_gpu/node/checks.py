@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from osc_gpu import findings
 from osc_gpu.i18n import _
+from osc_gpu.node import checks_before
 from osc_gpu.node import checks_host
 from osc_gpu.node import checks_passthrough
 from osc_gpu.node import checks_repairs as repairs
@@ -35,7 +36,10 @@ _REGIONS_OF_VFS = 12
 
 
 def check(
-    node: model.Node, purpose: str = '', addresses: Collection[str] = ()
+    node: model.Node,
+    purpose: str = '',
+    addresses: Collection[str] = (),
+    before: model.Node | None = None,
 ) -> tuple[findings.Finding, ...]:
     """Check a node; never raises.
 
@@ -44,6 +48,7 @@ def check(
     :param purpose: one of uses.PURPOSES; '' for what is wrong for any
     :param addresses: of the GPUs to check, those that there are; all if none,
         but for what the host needs itself
+    :param before: the node as it was, if that is known
     """
     gpus = (
         tuple(gpu for gpu in node.gpus if gpu.address in addresses)
@@ -61,6 +66,11 @@ def check(
         found += checks_vgpu.check(subject)
     if not purpose:
         found += _check_nouveau(subject)
+    if before is not None:
+        lost = list(checks_before.check(subject, before, bool(addresses)))
+        # What it can have is of no interest then.
+        said = {(one.check, one.subject) for one in lost}
+        found = [f for f in found if (f.check, f.subject) not in said] + lost
     return findings.ordered([*found, *_check_unknown(subject)])
 
 

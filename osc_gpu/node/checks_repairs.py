@@ -326,6 +326,14 @@ def enable_vfs(gpu: model.Gpu) -> str:
     ) % {'address': gpu.address, 'command': units('<type>', gpu.address)}
 
 
+def set_vfs(gpu: model.Gpu, count: int) -> str:
+    """Return how a card of others than NVIDIA gets so many VFs."""
+    return _("Run 'echo %(count)d > %(path)s' while it has none") % {
+        'count': count,
+        'path': f'{sysfs(gpu)}/sriov_numvfs',
+    }
+
+
 def units(type_name: str, address: str) -> str:
     """Return the command that prints what makes vGPUs at each boot."""
     return (

@@ -175,8 +175,7 @@ def _check_vfs(subject: Subject, gpu: model.Gpu) -> Found:
             % {'count': count, 'total': total},
             repairs.enable_vfs(gpu)
             if gpu.function.vendor_id == uses.NVIDIA
-            else _("Run 'echo %(total)d > %(path)s' while it has none")
-            % {'total': total, 'path': f'{repairs.sysfs(gpu)}/sriov_numvfs'},
+            else repairs.set_vfs(gpu, total),
         )
 
 

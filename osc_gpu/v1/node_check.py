@@ -68,6 +68,24 @@ def _chosen(
     return frozenset(chosen)
 
 
+def _before(node: 'model.Node', path: str | None) -> 'model.Node | None':
+    """Read what a node was before.
+
+    :raises osc_lib.exceptions.CommandError: it cannot be read, or is another
+    """
+    if path is None:
+        return None
+    from osc_gpu.node import sources
+
+    old = node_options.read_node(f'--before {path}', path, sources.read_file)
+    if old.hostname and node.hostname and old.hostname != node.hostname:
+        raise exceptions.CommandError(
+            _("--before %(path)s: is of %(old)s, and checked is %(new)s")
+            % {'path': path, 'old': old.hostname, 'new': node.hostname}
+        )
+    return old
+
+
 class CheckNode(command.Check):
     repair = 'Fix'
 
@@ -76,8 +94,8 @@ class CheckNode(command.Check):
 Lists what keeps its GPUs from servers, what may, and what could not be seen:
 the exit status is 1 if any of that is an error. Fix is what an admin of the
 node can type or write. Without --for, only what is wrong for any purpose is
-found. Whether there are fewer VFs than before, "gpu node diff" tells, with an
-older file of the node. No cloud is asked for anything.""")
+found. With an older file of the node, GPUs and VFs that are gone are found,
+too. No cloud is asked for anything.""")
 
     auth_required = False
 
@@ -123,6 +141,14 @@ older file of the node. No cloud is asked for anything.""")
                 "several)"
             ),
         )
+        parser.add_argument(
+            '--before',
+            metavar='<file>',
+            help=_(
+                "JSON of 'gpu node show' that the node gave before: what it "
+                "has less of now is an error"
+            ),
+        )
         node_options.add_source_options(parser)
         return parser
 
@@ -133,6 +159,9 @@ older file of the node. No cloud is asked for anything.""")
 
         (node,) = node_options.read_nodes(parsed_args)
         found = checks.check(
-            node, parsed_args.purpose, _chosen(node, parsed_args)
+            node,
+            parsed_args.purpose,
+            _chosen(node, parsed_args),
+            _before(node, parsed_args.before),
         )
         return self.shown(found)

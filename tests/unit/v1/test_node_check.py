@@ -64,6 +64,30 @@ class TestCheckNode(node_case.TestCase):
             found = self.check('--for', purpose, '--from', path, status=1)
             self.assertEqual(right, [f['Check'] for f in found])
 
+    def test_before(self):
+        before = self.write('before.json', sound.k80())
+        now = self.write('now.json', sound.node(sound.k80().gpus[0]))
+        (found,) = self.check('--from', now, '--before', before, status=1)
+        self.assertEqual('gone', found['Check'])
+        self.assertEqual([], self.check('--from', before, '--before', now))
+
+    def test_before_that_is_none(self):
+        now = self.write('now.json', sound.k80())
+        other = self.write('other.json', sound.k80(hostname='gpu2'))
+        text = self.folder / 'text'
+        text.write_text('no node')
+        for path, words in (
+            (other, f'--before {other}: is of gpu2, and checked is gpu1'),
+            (self.folder / 'none', 'none: No such file or directory'),
+            (text, f'--before {text}: '),
+        ):
+            result = self.openstack(
+                'gpu', 'node', 'check', '--from', now, '--before', str(path)
+            )
+            with self.subTest(path):
+                self.assertEqual(1, result.status)
+                self.assertIn(words, result.stderr)
+
     def test_root(self):
         root = machines.build('gtx1080', self.folder / 'root')
         found = self.check(

@@ -60,7 +60,7 @@ class TestDiffNode(node_case.TestCase):
                     self.assertIn(check, [row['Check'] for row in result.json])
         for command, words in (
             ('diff', 'lost, such as VFs'),
-            ('check', 'fewer VFs than before, "gpu node diff"'),
+            ('check', 'With an older file of the node, GPUs and VFs that are'),
         ):
             said = self.ok('gpu', 'node', command, '--help').stdout
             self.assertIn(words, ' '.join(said.split()))

@@ -29,6 +29,11 @@ from osc_gpu.i18n import _
 
 _CYBORG = 'accel:device_profile'
 
+#: Why a server stays in VERIFY_RESIZE that was not migrated, but resized.
+RESIZED = _(
+    "its resize to another flavor waits for its owner to confirm or revert it"
+)
+
 Hosts = Iterable[hypervisors.Hypervisor]
 
 
@@ -92,10 +97,7 @@ def _of_stand(state: migration_state.State, target: str) -> Iterator[str]:
             )
     elif stand == migration_state.UNCONFIRMED and newest is not None:
         if newest.kind == 'resize':
-            yield _(
-                "its resize to another flavor waits for its owner to confirm "
-                "or revert it"
-            )
+            yield RESIZED
         elif target not in ('', newest.target):
             yield _(
                 "it was migrated to %(to)s and waits there to be confirmed: "

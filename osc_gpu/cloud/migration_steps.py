@@ -20,6 +20,7 @@ from collections.abc import Collection
 import dataclasses
 
 from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_seen
 from osc_gpu.cloud import migration_state
@@ -191,8 +192,10 @@ def _unconfirmed(
         )
     if not state.finished:
         return Wait(_("VERIFY_RESIZE without a finished migration"))
+    record = state.finished[0]
+    if record.kind == 'resize':
+        return End(REFUSED, migration_checks.RESIZED, is_clean=True)
     if not order.confirms:
-        record = state.finished[0]
         return End(
             UNCONFIRMED,
             _(
@@ -206,7 +209,7 @@ def _unconfirmed(
                 'id': state.server.id,
             },
         )
-    return Prove(state.finished[0])
+    return Prove(record)
 
 
 def _error(state: migration_state.State, stale: Collection[str]) -> Decision:

@@ -96,6 +96,20 @@ class TestDecide(TestCase):
         found = decide(parts.server('VERIFY_RESIZE', 'gpu2'), record)
         self.assertEqual(steps.Prove(record), found)
 
+    def test_a_resize_is_its_owners(self) -> None:
+        for order in (
+            parts.order(),
+            parts.order(is_forced=True),
+            parts.order(confirms=False),
+        ):
+            found = decide(
+                parts.server('VERIFY_RESIZE', 'gpu2'),
+                parts.record('finished', kind='resize'),
+                order=order,
+            )
+            detail = self.ends(steps.REFUSED, found, clean=True)
+            self.assertIn('resize to another flavor waits', detail)
+
     def test_confirmed_but_not_shown_yet(self) -> None:
         for records in ((), (parts.record('confirmed'),)):
             found = decide(parts.server('VERIFY_RESIZE', 'gpu2'), *records)

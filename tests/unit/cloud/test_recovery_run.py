@@ -490,6 +490,31 @@ class TestOthers(TestCase):
         )
         self.assert_healed(found, 'gpu2')
 
+    def resized(self) -> None:
+        self.act(self.server, 'migrate', host='gpu2')
+        self.migrations[-1]['migration_type'] = 'resize'
+
+    def test_a_resize_is_its_owners(self) -> None:
+        self.resized()
+        before = self.made(self.server)
+        for is_dry in (True, False):
+            found = self.recover(self.server, is_dry=is_dry)
+            self.assertEqual(recovery_run.BLOCKED, found.result, found)
+            self.assertIn('resize to another flavor waits', found.diagnosis)
+            for what in ('confirm', 'revert'):
+                self.assertIn(
+                    f'openstack server resize {what} {self.server}',
+                    found.detail,
+                )
+        self.assertEqual(before, self.made(self.server))
+
+    def test_a_resize_that_is_decided_by_hand(self) -> None:
+        for method, host in (('revert', 'gpu1'), ('confirm', 'gpu2')):
+            self.resized()
+            found = self.recover(self.server, method=method)
+            self.assertEqual(recovery_run.RECOVERED, found.result, found)
+            self.assertEqual(host, self.host_of(self.server))
+
     def test_unconfirmed_that_cannot_be_proven(self) -> None:
         self.act(self.server, 'migrate', host='gpu2')
         root = self.root_of('gpu2')

@@ -199,9 +199,9 @@ def _unconfirmed(
         return End(
             UNCONFIRMED,
             _(
-                "holds its GPUs on %(source)s and on %(target)s until it is "
-                "confirmed (openstack server migration confirm %(id)s) or "
-                "reverted (openstack server migration revert %(id)s)"
+                "two sets of GPUs are held, on %(source)s and on %(target)s; "
+                "go on with: openstack gpu server migrate %(id)s, or openstack "
+                "gpu server recover --method revert %(id)s"
             )
             % {
                 'source': record.source,

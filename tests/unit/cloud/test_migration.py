@@ -190,7 +190,7 @@ class TestUndisturbed(TestCase):
         self.assertEqual(
             (steps.UNCONFIRMED, False), (outcome.result, outcome.is_clean)
         )
-        self.assertIn('on gpu1 and on gpu2', outcome.detail)
+        self.assertIn('held, on gpu1 and on gpu2', outcome.detail)
         self.assertEqual('VERIFY_RESIZE', self.servers[self.server]['status'])
         self.assertEqual(2, len(self.placement.allocations))
         # The next one that may confirms it.

@@ -134,8 +134,13 @@ class TestDecide(TestCase):
         )
         detail = self.ends(steps.UNCONFIRMED, found)
         self.assertIn('on gpu1 and on gpu2', detail)
-        self.assertIn('openstack server migration confirm', detail)
-        self.assertIn('openstack server migration revert', detail)
+        self.assertTrue(
+            detail.endswith(
+                f'go on with: openstack gpu server migrate {parts.ID}, or '
+                f'openstack gpu server recover --method revert {parts.ID}'
+            ),
+            detail,
+        )
 
     def test_error(self) -> None:
         found = decide(

@@ -675,6 +675,23 @@ class TestBusy(TestCase):
         self.assertEqual(recovery_run.TIMED_OUT, found.result)
         self.assertIn('never does', ' '.join(found.instructions))
 
+    def test_a_start_that_does_not_end(self) -> None:
+        """What a start or a reboot takes is bounded as all else is."""
+
+        def start(found: Any, body: Any) -> fake_moves.Steps:
+            while True:
+                found[fake_moves.TASK] = 'powering-on'
+                yield
+
+        self.servers[self.server]['status'] = 'SHUTOFF'
+        self._start = start  # type: ignore[method-assign]
+        run = self.new_run(timeout=0)
+        found = recovery_run.recover(
+            run, self.read(self.server), method='restart'
+        )
+        self.assertEqual(recovery_run.TIMED_OUT, found.result, found)
+        self.assertIn('SHUTOFF powering-on', found.detail)
+
     def test_shelving_for_ever(self) -> None:
         self.servers[self.server][fake_moves.TASK] = 'shelving'
         run = self.new_run(timeout=0)

@@ -25,6 +25,7 @@ from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 _CYBORG = 'accel:device_profile'
@@ -119,9 +120,8 @@ def _of_others(
 ) -> Iterator[str]:
     """Say what ``--force`` overrides."""
     server = state.server
-    if server.is_locked and not marks.is_ours(server.locked_reason):
-        reason = f': {server.locked_reason}' if server.locked_reason else ''
-        yield _("somebody has locked it%s") % reason
+    if has_others_lock(server):
+        yield _others_lock(server)
     stale = migration_state.stale_hosts(world, state)
     if stale:
         yield _(
@@ -137,6 +137,27 @@ def _of_others(
             "take it for the next one; see: openstack gpu server recover "
             "%(id)s"
         ) % {'record': state.finished[0].uuid, 'id': server.id}
+
+
+def has_others_lock(server: servers.GpuServer) -> bool:
+    """Tell whether somebody else than one of our commands has locked it."""
+    return server.is_locked and not marks.is_ours(server.locked_reason)
+
+
+def held_back(server: servers.GpuServer, command: str) -> str:
+    """Say that somebody else has locked a server, and what overrides it.
+
+    :param command: the one of ours that does, with ``--force``
+    """
+    return _(
+        "%(lock)s; despite that: openstack gpu server %(command)s --force "
+        "%(id)s"
+    ) % {'lock': _others_lock(server), 'command': command, 'id': server.id}
+
+
+def _others_lock(server: servers.GpuServer) -> str:
+    reason = f': {server.locked_reason}' if server.locked_reason else ''
+    return _("somebody has locked it%s") % reason
 
 
 def of_source(hosts: Hosts, host: str) -> Iterator[str]:

@@ -307,6 +307,11 @@ def _idle(
         return End(FAILED, seen.words, is_clean=True)
     if action != LOCK and action in seen.taken:
         return _unheard(state, action, seen)
+    if migration_checks.has_others_lock(state.server) and (
+        not order.is_forced
+    ):
+        why = migration_checks.held_back(state.server, 'migrate')
+        return End(REFUSED, why, is_clean=True)
     targeted = action in (MIGRATE, LIVE)
     return Act(Action(action, host=order.target if targeted else ''))
 

@@ -294,8 +294,30 @@ class TestIdle(TestCase):
                 self.acts(action, host if target else '', found)
 
     def test_somebody_elses_lock_is_kept(self) -> None:
-        # Whether it is overridden is asked before.
-        self.acts(steps.MIGRATE, '', decide(parts.server(reason='mine')))
+        forced = parts.order(is_forced=True)
+        locked = parts.server(reason='mine')
+        self.acts(steps.MIGRATE, '', decide(locked, order=forced))
+
+    def test_somebody_else_locks_it_after_the_plan(self) -> None:
+        for reason, words in (('mine', ': mine'), ('', '')):
+            detail = self.ends(
+                steps.REFUSED,
+                decide(parts.server(reason=reason)),
+                clean=True,
+            )
+            self.assertEqual(
+                f'somebody has locked it{words}; despite that: openstack gpu '
+                f'server migrate --force {parts.ID}',
+                detail,
+            )
+
+    def test_somebody_else_locks_what_is_on_its_way(self) -> None:
+        locked = parts.server(reason='mine')
+        taken = steps.Seen(taken=frozenset((steps.MIGRATE,)))
+        self.assertIsInstance(decide(locked, seen=taken), steps.Wait)
+        waits = parts.server('VERIFY_RESIZE', 'gpu2', reason='mine')
+        record = parts.record('finished')
+        self.assertEqual(steps.Prove(record), decide(waits, record))
 
     def test_it_has_moved(self) -> None:
         for reason in (None, OURS, 'mine'):

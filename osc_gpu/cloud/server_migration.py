@@ -357,7 +357,12 @@ def _recover(
     )
     if not broken:
         return outcome
-    done = recovery_run.recover(run, outcome.server, wait=wait)
+    done = recovery_run.recover(
+        run,
+        outcome.server,
+        wait=wait,
+        is_forced=outcome.order.is_forced,
+    )
     return dataclasses.replace(
         outcome,
         server=done.server,

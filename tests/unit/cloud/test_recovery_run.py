@@ -280,10 +280,43 @@ class TestBounce(TestCase):
         server = self.add_gpu_server('train')
         self.break_(server, 'destination')
         self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
-        found = self.recover(server)
+        found = self.recover(server, is_forced=True)
         self.assertEqual(recovery_run.RECOVERED, found.result, found)
         self.assertEqual('mine', self.servers[server]['locked_reason'])
         self.assertTrue(self.servers[server]['locked'])
+
+    def test_anothers_lock_is_respected(self) -> None:
+        broken = self.add_gpu_server('train')
+        self.break_(broken, 'destination')
+        waiting = self.add_gpu_server('waits', 'gpu3')
+        self.act(waiting, 'migrate', host='gpu2')
+        before = len(self.requests)
+        for server, more in (
+            (broken, {}),
+            (broken, {'method': recovery_methods.BOUNCE}),
+            (waiting, {}),
+            (waiting, {'method': recovery_methods.CONFIRM}),
+        ):
+            self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
+            found = self.recover(server, **more)
+            self.assertEqual(recovery_run.BLOCKED, found.result, found)
+            self.assertEqual(
+                'somebody has locked it: mine; despite that: openstack gpu '
+                f'server recover --force {server}',
+                found.detail,
+            )
+            self.assertEqual(((), ()), (found.steps, found.instructions))
+            planned = self.recover(server, is_dry=True, **more)
+            self.assertEqual(recovery_run.PLANNED, planned.result)
+            self.assertEqual(planned.diagnosis, found.diagnosis)
+            self.assertTrue(planned.steps)
+        asked = self.requests[before:]
+        self.assertEqual([], [r for r in asked if not r.startswith('GET ')])
+
+    def test_anothers_lock_on_a_healthy_server(self) -> None:
+        server = self.add_gpu_server('train')
+        self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
+        self.assertEqual(recovery_run.HEALTHY, self.recover(server).result)
 
     def test_the_way_home_is_kept(self) -> None:
         server = self.add_gpu_server('train')

@@ -448,3 +448,26 @@ class TestCarryOut(TestCase):
                     self.assertTrue(outcome.detail.endswith('; bounced'))
                 else:
                     recover.assert_not_called()
+
+    def test_a_recovery_that_is_refused(self) -> None:
+        """It costs nobody a row."""
+        second = self.add_gpu_server('second')
+        for server in (self.server, second):
+            self.spoil(server, 'destination')
+        for refusal in (
+            sdk_exceptions.SDKException('Quota exceeded'),
+            exceptions.CommandError('Quota exceeded'),
+        ):
+            with mock.patch.object(
+                recovery_run, 'recover', autospec=True, side_effect=refusal
+            ) as recover:
+                found = self.carry_out(
+                    recovers=True, rules={'stops_at_poison': False}
+                )
+            self.assertEqual(2, recover.call_count)
+            for outcome in found:
+                self.assertEqual(steps.POISONED, outcome.result)
+                self.assertTrue(
+                    outcome.detail.endswith('; not recovered: Quota exceeded'),
+                    outcome.detail,
+                )

@@ -143,7 +143,9 @@ def decide(
     if stand == migration_state.SHELVED:
         return _shelved(state, order, seen)
     if stand == migration_state.OTHER:
-        return End(REFUSED, _("it is %s") % state.server.status)
+        # With a device claimed elsewhere its tenant would do harm.
+        words = _("it is %s") % state.server.status
+        return End(REFUSED, words, is_clean=not stale)
     return _idle(state, order, seen, stale)
 
 

@@ -174,10 +174,12 @@ class TestDecide(TestCase):
 
     def test_other_statuses(self) -> None:
         for status in ('PAUSED', 'SUSPENDED', 'RESCUE'):
-            found = decide(parts.server(status))
-            self.assertEqual(
-                f'it is {status}', self.ends(steps.REFUSED, found)
-            )
+            for stale in ((), ('gpu2',)):
+                found = decide(parts.server(status, reason=OURS), stale=stale)
+                self.assertEqual(
+                    f'it is {status}',
+                    self.ends(steps.REFUSED, found, clean=not stale),
+                )
 
     def test_every_stand_is_decided(self) -> None:
         for stand, task, reason, status in itertools.product(

@@ -421,6 +421,19 @@ class TestCarryOut(TestCase):
         )
         self.assertFalse(self.servers[self.server]['locked'])
 
+    def test_paused_after_it_was_locked(self) -> None:
+        def lock(server: Any, body: Any) -> fake_moves.Steps:
+            server |= {'locked': True, 'locked_reason': body['locked_reason']}
+            server['status'] = 'PAUSED'
+            yield from ()
+
+        with mock.patch.object(self, '_lock', lock):
+            (outcome,) = self.carry_out()
+        self.assertEqual(
+            (steps.REFUSED, 'it is PAUSED'), (outcome.result, outcome.detail)
+        )
+        self.assertFalse(self.servers[self.server]['locked'])
+
     def test_recover(self) -> None:
         for kind, healed, result in (
             ('destination', True, steps.RECOVERED),

@@ -42,6 +42,8 @@ REFUSED = 'refused'
 TIMED_OUT = 'timed out'
 INTERRUPTED = 'interrupted'
 NOT_BEGUN = 'not begun'
+#: Somebody has deleted it.
+GONE = 'gone'
 #: It has moved, but holds what it should not.
 UNSETTLED = 'unsettled'
 

@@ -280,6 +280,15 @@ class TestFailures(TestCase):
         (row,) = self.table(*MIGRATE, 'train')
         self.assertEqual('migrated', row['Result'])
 
+    def test_one_that_is_deleted_meanwhile(self) -> None:
+        def lock(server: Any, body: Any) -> fake_moves.Steps:
+            del self.servers[self.server]
+            yield from ()
+
+        with mock.patch.object(self, '_lock', lock):
+            (row,) = self.table(*MIGRATE, 'train')
+        self.assertEqual(('gone', 'train'), (row['Result'], row['Name']))
+
     def test_unconfirmed_unasked(self) -> None:
         order = mock.Mock(source='gpu1')
         found = migration.Outcome(order, mock.Mock(), 'unconfirmed')

@@ -57,7 +57,7 @@ def refusals(
     if not is_forced:
         found += _of_others(world, state)
     hosts = world.hypervisors.values()
-    found += of_source(hosts, state.server.host)
+    found += _of_host(hosts, state)
     if target and state.stand == migration_state.IDLE and not state.has_left:
         found += of_target(hosts, target, state.server.host)
     return tuple(found)
@@ -160,9 +160,23 @@ def _others_lock(server: servers.GpuServer) -> str:
     return _("somebody has locked it%s") % reason
 
 
-def of_source(hosts: Hosts, host: str) -> Iterator[str]:
-    """Say why a server cannot leave its host."""
-    if any(h.host == host and not h.is_up for h in hosts):
+def _of_host(hosts: Hosts, state: migration_state.State) -> Iterator[str]:
+    """Say that nothing is done on the host where a server is.
+
+    That host, and not the source, begins a revert (nova/compute/rpcapi.py,
+    revert_resize): one that is asked for meanwhile waits for it.
+    """
+    host = state.server.host
+    if not any(h.host == host and not h.is_up for h in hosts):
+        return
+    if state.stand == migration_state.UNCONFIRMED:
+        yield _(
+            "it waits in VERIFY_RESIZE on %(host)s, which is down, and not "
+            "even a revert goes on without that host: start its nova-compute "
+            "and run this again, or go back: openstack gpu server recover "
+            "--method revert %(id)s"
+        ) % {'host': host, 'id': state.server.id}
+    else:
         yield (
             _("its host %s is down; Nova migrates only from hosts that are up")
             % host

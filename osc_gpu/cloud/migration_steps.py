@@ -204,8 +204,8 @@ def _unconfirmed(
             UNCONFIRMED,
             _(
                 "two sets of GPUs are held, on %(source)s and on %(target)s; "
-                "go on with: openstack gpu server migrate %(id)s, or openstack "
-                "gpu server recover --method revert %(id)s"
+                "go on with: openstack gpu server migrate %(id)s, or "
+                "openstack gpu server recover --method revert %(id)s"
             )
             % {
                 'source': record.source,

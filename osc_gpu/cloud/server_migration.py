@@ -46,6 +46,12 @@ _CLEAN = (
     migration_steps.REVERTED,
 )
 
+#: Why a server may not be recovered.
+_UNRECOVERED: tuple[type[Exception], ...] = (
+    *errors.REFUSALS,
+    exceptions.CommandError,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
@@ -368,7 +374,7 @@ def _recover(
             wait=wait,
             is_forced=outcome.order.is_forced,
         )
-    except (*errors.REFUSALS, exceptions.CommandError) as exc:
+    except _UNRECOVERED as exc:
         why = errors.explain(exc, run.conn)
         return dataclasses.replace(
             outcome,

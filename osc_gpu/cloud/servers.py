@@ -233,9 +233,7 @@ def read_server(
     return parse(_get(conn, f'/servers/{server_id}', {})['server'], also)
 
 
-def is_gone(
-    exc: sdk_exceptions.NotFoundException, server_id: str
-) -> bool:
+def is_gone(exc: sdk_exceptions.NotFoundException, server_id: str) -> bool:
     """Tell whether Nova says of a server that there is none.
 
     A proxy, too, answers with 404 while it has no Nova behind it.

@@ -128,9 +128,7 @@ class TestMigrate(TestCase):
         self.assertEqual(
             ('migrated', source), (row['Result'], row['From Host'])
         )
-        self.assertNotEqual(
-            source, self.assert_whole(server['id'], devices=1)
-        )
+        self.assertNotEqual(source, self.assert_whole(server['id'], devices=1))
         # And the other way out.
         source = row['To Host']
         row = self.migrated(server['id'], '--no-confirm')[server['name']]

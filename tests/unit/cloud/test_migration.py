@@ -387,7 +387,9 @@ class TestNovaFails(TestCase):
         with mock.patch.object(self.run_, 'pause', pause):
             outcome = self.move(self.server)
         self.assertEqual(steps.GONE, outcome.result)
-        self.assertEqual([{'lock': mock.ANY}, {'migrate': None}], self.posted())
+        self.assertEqual(
+            [{'lock': mock.ANY}, {'migrate': None}], self.posted()
+        )
 
     def test_404_of_somebody_else_than_nova(self) -> None:
         """A server that cannot be seen may still be there."""

@@ -183,14 +183,26 @@ class _Mover:
             )
             if isinstance(step, migration_steps.Prove):
                 step = self._prove(state, step.record)
-        except sdk_exceptions.NotFoundException:
-            return migration_steps.End(
-                migration_steps.FAILED, _("the server is gone")
-            )
+        except sdk_exceptions.NotFoundException as exc:
+            return self._not_found(exc)
         except errors.REFUSALS as exc:
             return self._unseen(exc)
         self._blind = 0
         return step
+
+    def _not_found(
+        self, exc: sdk_exceptions.NotFoundException
+    ) -> migration_steps.End:
+        """Say that the server is gone, if Nova says so."""
+        if servers.is_gone(exc, self.server.id):
+            return migration_steps.End(
+                migration_steps.GONE, _("somebody has deleted it")
+            )
+        words = errors.explain(exc, self._run.conn)
+        return migration_steps.End(
+            migration_steps.FAILED,
+            _("where it stands cannot be seen: %s; run again") % words,
+        )
 
     def _unseen(self, exc: Exception) -> migration_steps.Decision:
         """Say what a failed look means: look again, or give up."""

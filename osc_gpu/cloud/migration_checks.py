@@ -25,9 +25,15 @@ from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 _CYBORG = 'accel:device_profile'
+
+#: Why a server stays in VERIFY_RESIZE that was not migrated, but resized.
+RESIZED = _(
+    "its resize to another flavor waits for its owner to confirm or revert it"
+)
 
 Hosts = Iterable[hypervisors.Hypervisor]
 
@@ -51,7 +57,7 @@ def refusals(
     if not is_forced:
         found += _of_others(world, state)
     hosts = world.hypervisors.values()
-    found += of_source(hosts, state.server.host)
+    found += _of_host(hosts, state)
     if target and state.stand == migration_state.IDLE and not state.has_left:
         found += of_target(hosts, target, state.server.host)
     return tuple(found)
@@ -92,10 +98,7 @@ def _of_stand(state: migration_state.State, target: str) -> Iterator[str]:
             )
     elif stand == migration_state.UNCONFIRMED and newest is not None:
         if newest.kind == 'resize':
-            yield _(
-                "its resize to another flavor waits for its owner to confirm "
-                "or revert it"
-            )
+            yield RESIZED
         elif target not in ('', newest.target):
             yield _(
                 "it was migrated to %(to)s and waits there to be confirmed: "
@@ -117,9 +120,8 @@ def _of_others(
 ) -> Iterator[str]:
     """Say what ``--force`` overrides."""
     server = state.server
-    if server.is_locked and not marks.is_ours(server.locked_reason):
-        reason = f': {server.locked_reason}' if server.locked_reason else ''
-        yield _("somebody has locked it%s") % reason
+    if has_others_lock(server):
+        yield _others_lock(server)
     stale = migration_state.stale_hosts(world, state)
     if stale:
         yield _(
@@ -137,9 +139,44 @@ def _of_others(
         ) % {'record': state.finished[0].uuid, 'id': server.id}
 
 
-def of_source(hosts: Hosts, host: str) -> Iterator[str]:
-    """Say why a server cannot leave its host."""
-    if any(h.host == host and not h.is_up for h in hosts):
+def has_others_lock(server: servers.GpuServer) -> bool:
+    """Tell whether somebody else than one of our commands has locked it."""
+    return server.is_locked and not marks.is_ours(server.locked_reason)
+
+
+def held_back(server: servers.GpuServer, command: str) -> str:
+    """Say that somebody else has locked a server, and what overrides it.
+
+    :param command: the one of ours that does, with ``--force``
+    """
+    return _(
+        "%(lock)s; despite that: openstack gpu server %(command)s --force "
+        "%(id)s"
+    ) % {'lock': _others_lock(server), 'command': command, 'id': server.id}
+
+
+def _others_lock(server: servers.GpuServer) -> str:
+    reason = f': {server.locked_reason}' if server.locked_reason else ''
+    return _("somebody has locked it%s") % reason
+
+
+def _of_host(hosts: Hosts, state: migration_state.State) -> Iterator[str]:
+    """Say that nothing is done on the host where a server is.
+
+    That host, and not the source, begins a revert (nova/compute/rpcapi.py,
+    revert_resize): one that is asked for meanwhile waits for it.
+    """
+    host = state.server.host
+    if not any(h.host == host and not h.is_up for h in hosts):
+        return
+    if state.stand == migration_state.UNCONFIRMED:
+        yield _(
+            "it waits in VERIFY_RESIZE on %(host)s, which is down, and not "
+            "even a revert goes on without that host: start its nova-compute "
+            "and run this again, or go back: openstack gpu server recover "
+            "--method revert %(id)s"
+        ) % {'host': host, 'id': state.server.id}
+    else:
         yield (
             _("its host %s is down; Nova migrates only from hosts that are up")
             % host

@@ -20,6 +20,7 @@ from collections.abc import Collection
 import dataclasses
 
 from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_seen
 from osc_gpu.cloud import migration_state
@@ -41,6 +42,8 @@ REFUSED = 'refused'
 TIMED_OUT = 'timed out'
 INTERRUPTED = 'interrupted'
 NOT_BEGUN = 'not begun'
+#: Somebody has deleted it.
+GONE = 'gone'
 #: It has moved, but holds what it should not.
 UNSETTLED = 'unsettled'
 
@@ -142,7 +145,9 @@ def decide(
     if stand == migration_state.SHELVED:
         return _shelved(state, order, seen)
     if stand == migration_state.OTHER:
-        return End(REFUSED, _("it is %s") % state.server.status)
+        # With a device claimed elsewhere its tenant would do harm.
+        words = _("it is %s") % state.server.status
+        return End(REFUSED, words, is_clean=not stale)
     return _idle(state, order, seen, stale)
 
 
@@ -191,14 +196,16 @@ def _unconfirmed(
         )
     if not state.finished:
         return Wait(_("VERIFY_RESIZE without a finished migration"))
+    record = state.finished[0]
+    if record.kind == 'resize':
+        return End(REFUSED, migration_checks.RESIZED, is_clean=True)
     if not order.confirms:
-        record = state.finished[0]
         return End(
             UNCONFIRMED,
             _(
-                "holds its GPUs on %(source)s and on %(target)s until it is "
-                "confirmed (openstack server migration confirm %(id)s) or "
-                "reverted (openstack server migration revert %(id)s)"
+                "two sets of GPUs are held, on %(source)s and on %(target)s; "
+                "go on with: openstack gpu server migrate %(id)s, or "
+                "openstack gpu server recover --method revert %(id)s"
             )
             % {
                 'source': record.source,
@@ -206,7 +213,7 @@ def _unconfirmed(
                 'id': state.server.id,
             },
         )
-    return Prove(state.finished[0])
+    return Prove(record)
 
 
 def _error(state: migration_state.State, stale: Collection[str]) -> Decision:
@@ -304,6 +311,11 @@ def _idle(
         return End(FAILED, seen.words, is_clean=True)
     if action != LOCK and action in seen.taken:
         return _unheard(state, action, seen)
+    if migration_checks.has_others_lock(state.server) and (
+        not order.is_forced
+    ):
+        why = migration_checks.held_back(state.server, 'migrate')
+        return End(REFUSED, why, is_clean=True)
     targeted = action in (MIGRATE, LIVE)
     return Act(Action(action, host=order.target if targeted else ''))
 

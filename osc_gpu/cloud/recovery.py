@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import audit_servers
 from osc_gpu.cloud import marks
+from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
 from osc_gpu.cloud import recovery_bounce
@@ -99,6 +100,17 @@ def _unconfirmed(case: recovery_model.Case) -> recovery_model.Diagnosis:
                 recovery_model.BUSY,
                 _("it is being confirmed"),
                 (recovery_model.Step(recovery_model.WAIT),),
+            )
+        if finished[0].kind == 'resize':
+            return recovery_model.Diagnosis(
+                recovery_model.UNCONFIRMED,
+                migration_checks.RESIZED,
+                obstacle=_(
+                    "its resize is its owner's to decide: openstack server "
+                    "resize confirm %(id)s, or openstack server resize revert "
+                    "%(id)s"
+                )
+                % {'id': case.server.id},
             )
         return recovery_model.Diagnosis(
             recovery_model.UNCONFIRMED,

@@ -19,6 +19,7 @@ import time
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import migration
+from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_proof
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
@@ -76,6 +77,7 @@ def recover(
     method: str = '',
     wait: float = moving.WAIT,
     is_dry: bool = False,
+    is_forced: bool = False,
     also: Collection[str] = (),
 ) -> Recovered:
     """Heal a server with the least that heals it, and prove that it is.
@@ -86,10 +88,12 @@ def recover(
     :param method: one of recovery_methods.METHODS; '' is auto
     :param wait: seconds within which each host updates its resources
     :param is_dry: look, and do nothing
+    :param is_forced: under a lock of somebody else, too, which stays
     :param also: resource classes that the user says are GPUs too
     :raises osc_lib.exceptions.CommandError: the method is not for this server
     """
-    return _Recovery(run, server, method, wait, also).heal(is_dry)
+    stuck = _Recovery(run, server, method, wait, is_forced, also)
+    return stuck.heal(is_dry)
 
 
 class _Recovery:
@@ -101,12 +105,14 @@ class _Recovery:
         server: servers.GpuServer,
         method: str,
         wait: float,
+        is_forced: bool,
         also: Collection[str],
     ) -> None:
         self._run = run
         self._server = server
         self._method = method
         self._wait = wait
+        self._is_forced = is_forced
         self._also = also
         self._began: dict[str, bool] = {}
         self._memory = recovery_model.Memory()
@@ -315,6 +321,11 @@ class _Recovery:
         )
         if step is None or not goes_on:
             return self._end(BLOCKED, diagnosis.obstacle, case, diagnosis)
+        if not self._is_forced and migration_checks.has_others_lock(
+            case.server
+        ):
+            why = migration_checks.held_back(case.server, 'recover')
+            return self._end(BLOCKED, why, case)
         why = self._memory.failed.get(step, '')
         if len(self._done) >= _MOST_STEPS:
             why = why or _("it takes too many steps")

@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import time
 
 from openstack import connection
 
@@ -156,9 +157,12 @@ def _move(
 
 def _see_it_run(run: migration.Run, server_id: str) -> str:
     """Wait until Nova has started a server; return why it did not."""
+    deadline = time.monotonic() + run.timeout
     state = migration_state.read(run.conn, server_id, {})
     pause = migration.FIRST_PAUSE
     while state.stand == migration_state.BUSY and not run.stopped.is_set():
+        if time.monotonic() > deadline:
+            return _("after %d seconds it has still not started") % run.timeout
         run.pause(pause)
         pause = min(pause * 1.5, migration.LONGEST_PAUSE)
         state = migration_state.read(run.conn, server_id, state.began)

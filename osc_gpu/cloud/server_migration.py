@@ -21,6 +21,7 @@ from openstack import connection
 from osc_lib import exceptions
 
 from osc_gpu.cloud import audit_model
+from osc_gpu.cloud import errors
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_checks
@@ -43,6 +44,12 @@ _CLEAN = (
     migration_steps.FAILED,
     migration_steps.REFUSED,
     migration_steps.REVERTED,
+)
+
+#: Why a server may not be recovered.
+_UNRECOVERED: tuple[type[Exception], ...] = (
+    *errors.REFUSALS,
+    exceptions.CommandError,
 )
 
 
@@ -350,14 +357,30 @@ def carry_out(
 def _recover(
     run: migration.Run, outcome: migration.Outcome, wait: float
 ) -> migration.Outcome:
-    """Recover a server that its migration left broken."""
+    """Recover a server that its migration left broken.
+
+    What the cloud refuses is said of this server; the others have their rows.
+    """
     broken = outcome.result == migration_steps.POISONED or (
         outcome.result == migration_steps.FAILED
         and outcome.server.status == 'ERROR'
     )
     if not broken:
         return outcome
-    done = recovery_run.recover(run, outcome.server, wait=wait)
+    try:
+        done = recovery_run.recover(
+            run,
+            outcome.server,
+            wait=wait,
+            is_forced=outcome.order.is_forced,
+        )
+    except _UNRECOVERED as exc:
+        why = errors.explain(exc, run.conn)
+        return dataclasses.replace(
+            outcome,
+            detail=_("%(detail)s; not recovered: %(why)s")
+            % {'detail': outcome.detail, 'why': why},
+        )
     return dataclasses.replace(
         outcome,
         server=done.server,

@@ -233,6 +233,20 @@ def read_server(
     return parse(_get(conn, f'/servers/{server_id}', {})['server'], also)
 
 
+def is_gone(exc: sdk_exceptions.NotFoundException, server_id: str) -> bool:
+    """Tell whether Nova says of a server that there is none.
+
+    A proxy, too, answers with 404 while it has no Nova behind it.
+    """
+    response = exc.response
+    if response is None or not response.url.endswith(f'/servers/{server_id}'):
+        return False
+    try:
+        return 'itemNotFound' in response.json()
+    except ValueError:
+        return False
+
+
 def read_named(
     conn: connection.Connection,
     name: str,

@@ -62,7 +62,9 @@ class _MovingLister(command.Lister):
         from osc_gpu.cloud import migration_steps
 
         outcomes = tuple(outcomes)
-        self.failure = move_columns.failed(outcomes, migration_steps.MIGRATED)
+        self.failure = move_columns.failed(
+            outcomes, migration_steps.MIGRATED, migration_steps.GONE
+        )
         return move_columns.COLUMNS, move_columns.rows(outcomes)
 
 

@@ -133,6 +133,7 @@ killed is run again: it goes on where the servers stand (admin only).""")
             outcomes,
             migration_steps.MIGRATED,
             migration_steps.RECOVERED,
+            migration_steps.GONE,
             *([migration_steps.UNCONFIRMED] if parsed_args.no_confirm else []),
         )
         return move_columns.COLUMNS, move_columns.rows(outcomes)

@@ -65,6 +65,11 @@ it goes on where the server stands (admin only).""")
             help=_("Show what is wrong and what would be done; do nothing"),
         )
         parser.add_argument(
+            '--force',
+            action='store_true',
+            help=_("Recover despite somebody's lock, which stays as it is"),
+        )
+        parser.add_argument(
             '--method',
             metavar='<method>',
             choices=recovery_methods.METHODS,
@@ -133,6 +138,7 @@ it goes on where the server stands (admin only).""")
                 method=parsed_args.method,
                 wait=parsed_args.wait,
                 is_dry=parsed_args.dry_run,
+                is_forced=parsed_args.force,
                 also=also,
             )
         if not done.is_healed and done.result != recovery_run.PLANNED:

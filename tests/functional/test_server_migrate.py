@@ -118,12 +118,29 @@ class TestMigrate(TestCase):
         server = self.make_server(self.a100)
         row = self.migrated(server['id'], '--no-confirm')[server['name']]
         self.assertEqual('unconfirmed', row['Result'])
-        for word in (row['From Host'], row['To Host'], 'confirm', 'revert'):
+        for word in (row['From Host'], row['To Host']):
             self.assertIn(word, row['Detail'])
         self.assertEqual('VERIFY_RESIZE', self.status(server['id']))
-        row = self.migrated(server['id'])[server['name']]
-        self.assertEqual('migrated', row['Result'])
-        self.assert_whole(server['id'], devices=1)
+        migrate, _revert = self.named(row['Detail'])
+        self.assertEqual(['gpu', 'server', 'migrate', server['id']], migrate)
+        source = row['From Host']
+        row = self.migrated(*migrate[3:])[server['name']]
+        self.assertEqual(
+            ('migrated', source), (row['Result'], row['From Host'])
+        )
+        self.assertNotEqual(source, self.assert_whole(server['id'], devices=1))
+        # And the other way out.
+        source = row['To Host']
+        row = self.migrated(server['id'], '--no-confirm')[server['name']]
+        _migrate, revert = self.named(row['Detail'])
+        shown = self.table(*revert, *WAIT)
+        self.assertEqual('recovered', shown['result'], shown)
+        self.assertEqual(source, self.assert_whole(server['id'], devices=1))
+
+    def named(self, detail):
+        """Return the commands that a Detail names, to go on with."""
+        found = detail.split('go on with: ')[1].split(', or ')
+        return [command.split()[1:] for command in found]
 
 
 class TestFailures(TestCase):

@@ -190,7 +190,7 @@ class TestUndisturbed(TestCase):
         self.assertEqual(
             (steps.UNCONFIRMED, False), (outcome.result, outcome.is_clean)
         )
-        self.assertIn('on gpu1 and on gpu2', outcome.detail)
+        self.assertIn('held, on gpu1 and on gpu2', outcome.detail)
         self.assertEqual('VERIFY_RESIZE', self.servers[self.server]['status'])
         self.assertEqual(2, len(self.placement.allocations))
         # The next one that may confirms it.
@@ -374,15 +374,36 @@ class TestNovaFails(TestCase):
         del self.servers[self.server]
         outcome = migration.move(self.run_, order)
         self.assertEqual(
-            (steps.FAILED, 'the server is gone', False),
+            (steps.GONE, 'somebody has deleted it', False),
             (outcome.result, outcome.detail, outcome.is_clean),
         )
         self.assertEqual('train', outcome.server.name)
 
     def test_deleted_on_the_way(self) -> None:
-        self.disturb(f'GET /servers/{self.server}', 404, after=5)
-        outcome = self.move(self.server)
-        self.assertEqual('the server is gone', outcome.detail)
+        def pause(seconds: float) -> None:
+            self.servers.pop(self.server, None)
+            self._doing.clear()
+
+        with mock.patch.object(self.run_, 'pause', pause):
+            outcome = self.move(self.server)
+        self.assertEqual(steps.GONE, outcome.result)
+        self.assertEqual(
+            [{'lock': mock.ANY}, {'migrate': None}], self.posted()
+        )
+
+    def test_404_of_somebody_else_than_nova(self) -> None:
+        """A server that cannot be seen may still be there."""
+        for pattern in (
+            f'GET /servers/{self.server}',
+            'GET /os-migrations',
+            'GET /allocations',
+        ):
+            self.disturb(pattern, 404, after=1)
+            outcome = self.move(self.server)
+            self.faults.clear()
+            self.finish(self.server)
+            self.assertEqual(steps.FAILED, outcome.result)
+            self.assertIn('cannot be seen', outcome.detail)
 
     def test_refused_statuses(self) -> None:
         for status in ('PAUSED', 'SHELVED', 'SHELVED_OFFLOADED'):

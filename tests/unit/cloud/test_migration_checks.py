@@ -185,6 +185,21 @@ class TestHosts(TestCase):
         self.refused('its host down is down', found)
         self.refused('is down', found, forced=True)
 
+    def test_host_of_one_that_waits_to_be_confirmed_is_down(self) -> None:
+        found = parts.server('VERIFY_RESIZE', 'down')
+        record = parts.record('finished', target='down')
+        self.refused(
+            'VERIFY_RESIZE on down, which is down, and not even a revert goes '
+            'on without that host: start its nova-compute and run this again, '
+            'or go back: openstack gpu server recover --method revert '
+            f'{parts.ID}',
+            found,
+            record,
+        )
+        # It is the source that confirms: nothing is said of that one here.
+        there = parts.server('VERIFY_RESIZE', 'gpu2')
+        self.allowed(there, parts.record('finished', 'down'))
+
     def test_source_is_not_known(self) -> None:
         self.allowed(parts.server(host='elsewhere'))
 

@@ -96,6 +96,20 @@ class TestDecide(TestCase):
         found = decide(parts.server('VERIFY_RESIZE', 'gpu2'), record)
         self.assertEqual(steps.Prove(record), found)
 
+    def test_a_resize_is_its_owners(self) -> None:
+        for order in (
+            parts.order(),
+            parts.order(is_forced=True),
+            parts.order(confirms=False),
+        ):
+            found = decide(
+                parts.server('VERIFY_RESIZE', 'gpu2'),
+                parts.record('finished', kind='resize'),
+                order=order,
+            )
+            detail = self.ends(steps.REFUSED, found, clean=True)
+            self.assertIn('resize to another flavor waits', detail)
+
     def test_confirmed_but_not_shown_yet(self) -> None:
         for records in ((), (parts.record('confirmed'),)):
             found = decide(parts.server('VERIFY_RESIZE', 'gpu2'), *records)
@@ -120,8 +134,13 @@ class TestDecide(TestCase):
         )
         detail = self.ends(steps.UNCONFIRMED, found)
         self.assertIn('on gpu1 and on gpu2', detail)
-        self.assertIn('openstack server migration confirm', detail)
-        self.assertIn('openstack server migration revert', detail)
+        self.assertTrue(
+            detail.endswith(
+                f'go on with: openstack gpu server migrate {parts.ID}, or '
+                f'openstack gpu server recover --method revert {parts.ID}'
+            ),
+            detail,
+        )
 
     def test_error(self) -> None:
         found = decide(
@@ -155,10 +174,12 @@ class TestDecide(TestCase):
 
     def test_other_statuses(self) -> None:
         for status in ('PAUSED', 'SUSPENDED', 'RESCUE'):
-            found = decide(parts.server(status))
-            self.assertEqual(
-                f'it is {status}', self.ends(steps.REFUSED, found)
-            )
+            for stale in ((), ('gpu2',)):
+                found = decide(parts.server(status, reason=OURS), stale=stale)
+                self.assertEqual(
+                    f'it is {status}',
+                    self.ends(steps.REFUSED, found, clean=not stale),
+                )
 
     def test_every_stand_is_decided(self) -> None:
         for stand, task, reason, status in itertools.product(
@@ -275,8 +296,30 @@ class TestIdle(TestCase):
                 self.acts(action, host if target else '', found)
 
     def test_somebody_elses_lock_is_kept(self) -> None:
-        # Whether it is overridden is asked before.
-        self.acts(steps.MIGRATE, '', decide(parts.server(reason='mine')))
+        forced = parts.order(is_forced=True)
+        locked = parts.server(reason='mine')
+        self.acts(steps.MIGRATE, '', decide(locked, order=forced))
+
+    def test_somebody_else_locks_it_after_the_plan(self) -> None:
+        for reason, words in (('mine', ': mine'), ('', '')):
+            detail = self.ends(
+                steps.REFUSED,
+                decide(parts.server(reason=reason)),
+                clean=True,
+            )
+            self.assertEqual(
+                f'somebody has locked it{words}; despite that: openstack gpu '
+                f'server migrate --force {parts.ID}',
+                detail,
+            )
+
+    def test_somebody_else_locks_what_is_on_its_way(self) -> None:
+        locked = parts.server(reason='mine')
+        taken = steps.Seen(taken=frozenset((steps.MIGRATE,)))
+        self.assertIsInstance(decide(locked, seen=taken), steps.Wait)
+        waits = parts.server('VERIFY_RESIZE', 'gpu2', reason='mine')
+        record = parts.record('finished')
+        self.assertEqual(steps.Prove(record), decide(waits, record))
 
     def test_it_has_moved(self) -> None:
         for reason in (None, OURS, 'mine'):

@@ -280,10 +280,43 @@ class TestBounce(TestCase):
         server = self.add_gpu_server('train')
         self.break_(server, 'destination')
         self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
-        found = self.recover(server)
+        found = self.recover(server, is_forced=True)
         self.assertEqual(recovery_run.RECOVERED, found.result, found)
         self.assertEqual('mine', self.servers[server]['locked_reason'])
         self.assertTrue(self.servers[server]['locked'])
+
+    def test_anothers_lock_is_respected(self) -> None:
+        broken = self.add_gpu_server('train')
+        self.break_(broken, 'destination')
+        waiting = self.add_gpu_server('waits', 'gpu3')
+        self.act(waiting, 'migrate', host='gpu2')
+        before = len(self.requests)
+        for server, more in (
+            (broken, {}),
+            (broken, {'method': recovery_methods.BOUNCE}),
+            (waiting, {}),
+            (waiting, {'method': recovery_methods.CONFIRM}),
+        ):
+            self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
+            found = self.recover(server, **more)
+            self.assertEqual(recovery_run.BLOCKED, found.result, found)
+            self.assertEqual(
+                'somebody has locked it: mine; despite that: openstack gpu '
+                f'server recover --force {server}',
+                found.detail,
+            )
+            self.assertEqual(((), ()), (found.steps, found.instructions))
+            planned = self.recover(server, is_dry=True, **more)
+            self.assertEqual(recovery_run.PLANNED, planned.result)
+            self.assertEqual(planned.diagnosis, found.diagnosis)
+            self.assertTrue(planned.steps)
+        asked = self.requests[before:]
+        self.assertEqual([], [r for r in asked if not r.startswith('GET ')])
+
+    def test_anothers_lock_on_a_healthy_server(self) -> None:
+        server = self.add_gpu_server('train')
+        self.servers[server] |= {'locked': True, 'locked_reason': 'mine'}
+        self.assertEqual(recovery_run.HEALTHY, self.recover(server).result)
 
     def test_the_way_home_is_kept(self) -> None:
         server = self.add_gpu_server('train')
@@ -490,6 +523,31 @@ class TestOthers(TestCase):
         )
         self.assert_healed(found, 'gpu2')
 
+    def resized(self) -> None:
+        self.act(self.server, 'migrate', host='gpu2')
+        self.migrations[-1]['migration_type'] = 'resize'
+
+    def test_a_resize_is_its_owners(self) -> None:
+        self.resized()
+        before = self.made(self.server)
+        for is_dry in (True, False):
+            found = self.recover(self.server, is_dry=is_dry)
+            self.assertEqual(recovery_run.BLOCKED, found.result, found)
+            self.assertIn('resize to another flavor waits', found.diagnosis)
+            for what in ('confirm', 'revert'):
+                self.assertIn(
+                    f'openstack server resize {what} {self.server}',
+                    found.detail,
+                )
+        self.assertEqual(before, self.made(self.server))
+
+    def test_a_resize_that_is_decided_by_hand(self) -> None:
+        for method, host in (('revert', 'gpu1'), ('confirm', 'gpu2')):
+            self.resized()
+            found = self.recover(self.server, method=method)
+            self.assertEqual(recovery_run.RECOVERED, found.result, found)
+            self.assertEqual(host, self.host_of(self.server))
+
     def test_unconfirmed_that_cannot_be_proven(self) -> None:
         self.act(self.server, 'migrate', host='gpu2')
         root = self.root_of('gpu2')
@@ -649,6 +707,23 @@ class TestBusy(TestCase):
         found = recovery_run.recover(run, self.read(self.server))
         self.assertEqual(recovery_run.TIMED_OUT, found.result)
         self.assertIn('never does', ' '.join(found.instructions))
+
+    def test_a_start_that_does_not_end(self) -> None:
+        """What a start or a reboot takes is bounded as all else is."""
+
+        def start(found: Any, body: Any) -> fake_moves.Steps:
+            while True:
+                found[fake_moves.TASK] = 'powering-on'
+                yield
+
+        self.servers[self.server]['status'] = 'SHUTOFF'
+        self._start = start  # type: ignore[method-assign]
+        run = self.new_run(timeout=0)
+        found = recovery_run.recover(
+            run, self.read(self.server), method='restart'
+        )
+        self.assertEqual(recovery_run.TIMED_OUT, found.result, found)
+        self.assertIn('SHUTOFF powering-on', found.detail)
 
     def test_shelving_for_ever(self) -> None:
         self.servers[self.server][fake_moves.TASK] = 'shelving'

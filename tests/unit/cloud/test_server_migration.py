@@ -421,6 +421,19 @@ class TestCarryOut(TestCase):
         )
         self.assertFalse(self.servers[self.server]['locked'])
 
+    def test_paused_after_it_was_locked(self) -> None:
+        def lock(server: Any, body: Any) -> fake_moves.Steps:
+            server |= {'locked': True, 'locked_reason': body['locked_reason']}
+            server['status'] = 'PAUSED'
+            yield from ()
+
+        with mock.patch.object(self, '_lock', lock):
+            (outcome,) = self.carry_out()
+        self.assertEqual(
+            (steps.REFUSED, 'it is PAUSED'), (outcome.result, outcome.detail)
+        )
+        self.assertFalse(self.servers[self.server]['locked'])
+
     def test_recover(self) -> None:
         for kind, healed, result in (
             ('destination', True, steps.RECOVERED),
@@ -448,3 +461,26 @@ class TestCarryOut(TestCase):
                     self.assertTrue(outcome.detail.endswith('; bounced'))
                 else:
                     recover.assert_not_called()
+
+    def test_a_recovery_that_is_refused(self) -> None:
+        """It costs nobody a row."""
+        second = self.add_gpu_server('second')
+        for server in (self.server, second):
+            self.spoil(server, 'destination')
+        for refusal in (
+            sdk_exceptions.SDKException('Quota exceeded'),
+            exceptions.CommandError('Quota exceeded'),
+        ):
+            with mock.patch.object(
+                recovery_run, 'recover', autospec=True, side_effect=refusal
+            ) as recover:
+                found = self.carry_out(
+                    recovers=True, rules={'stops_at_poison': False}
+                )
+            self.assertEqual(2, recover.call_count)
+            for outcome in found:
+                self.assertEqual(steps.POISONED, outcome.result)
+                self.assertTrue(
+                    outcome.detail.endswith('; not recovered: Quota exceeded'),
+                    outcome.detail,
+                )

@@ -11,12 +11,14 @@
 # under the License.
 
 import time
+from typing import Any
 from unittest import mock
 
 from osc_gpu.cloud import drain
 from osc_gpu.cloud import marks
 from tests.unit import base
 from tests.unit.cloud import drain_case
+from tests.unit import fake_moves
 
 PLAN = ['Server', 'Project', 'GPU Request', 'Method', 'Target', 'Why']
 COLD = 'its devices are not said to move while it runs'
@@ -173,6 +175,22 @@ class TestDrain(TestCase):
         self.servers[self.plain]['status'] = 'PAUSED'
         rows, _line = self.ended('gpu', 'host', 'drain', 'gpu1', '--dry-run')
         self.assertIn('openstack server unpause', rows[1]['Why'])
+
+    def test_one_that_is_deleted_meanwhile(self) -> None:
+        """The host is empty all the same."""
+
+        def lock(server: Any, body: Any) -> fake_moves.Steps:
+            if server['id'] == self.one:
+                del self.servers[self.one]
+            server |= {'locked': True, 'locked_reason': body['locked_reason']}
+            yield from ()
+
+        with mock.patch.object(self, '_lock', lock):
+            rows = self.table('gpu', 'host', 'drain', 'gpu1')
+        self.assertEqual(
+            [('gone', 'somebody has deleted it'), ('migrated', mock.ANY)],
+            [(row['Result'], row['Detail']) for row in rows],
+        )
 
     def test_some_failed(self) -> None:
         self.spoil(self.one, 'rollback')

@@ -115,16 +115,38 @@ class TestMigrate(TestCase):
         self.assertEqual(list(self.used[self.server]), cards)
 
     def test_no_confirm(self) -> None:
-        (row,) = self.table(*MIGRATE, 'train', '--no-confirm')
-        self.assertEqual('unconfirmed', row['Result'])
-        self.assertIn('openstack server migration confirm', row['Detail'])
-        self.assertEqual('VERIFY_RESIZE', self.servers[self.server]['status'])
-        self.assertTrue(self.servers[self.server]['locked'])
-        (row,) = self.table(*MIGRATE, 'train')
-        self.assertEqual(
-            ('migrated', 'gpu1', 'gpu2'),
-            (row['Result'], row['From Host'], row['To Host']),
-        )
+        """Both commands that it names go on, and leave nothing behind."""
+        migrate = [*MIGRATE, self.server]
+        revert = [
+            *('gpu', 'server', 'recover', '--method', 'revert'),
+            self.server,
+        ]
+        self.doubles = True
+        for number, host in ((1, 'gpu1'), (0, 'gpu2')):
+            (row,) = self.table(*MIGRATE, 'train', '--no-confirm')
+            self.assertEqual('unconfirmed', row['Result'])
+            self.assertEqual(
+                'VERIFY_RESIZE', self.servers[self.server]['status']
+            )
+            self.assertTrue(self.servers[self.server]['locked'])
+            text = row['Detail'].split('go on with: ')[1]
+            named = [command.split() for command in text.split(', or ')]
+            self.assertEqual(
+                [['openstack', *migrate], ['openstack', *revert]], named
+            )
+            with mock.patch.object(
+                repair_excess.time,
+                'monotonic',
+                autospec=True,
+                side_effect=range(0, 10**6, 50),
+            ):
+                more = ('--wait', '1', '--timeout', '99999')
+                self.ok(*named[number][1:], *more)
+            self.assertEqual(host, self.host_of(self.server))
+            self.assertEqual('ACTIVE', self.servers[self.server]['status'])
+            self.assertFalse(self.servers[self.server]['locked'])
+            held = self.placement.allocations[self.server].values()
+            self.assertEqual(1, sum(A100 in each for each in held))
 
     def test_methods(self) -> None:
         for method in (move_methods.SHELVE, move_methods.LIVE):
@@ -257,6 +279,15 @@ class TestFailures(TestCase):
         self.assertIn('run again', row['Detail'])
         (row,) = self.table(*MIGRATE, 'train')
         self.assertEqual('migrated', row['Result'])
+
+    def test_one_that_is_deleted_meanwhile(self) -> None:
+        def lock(server: Any, body: Any) -> fake_moves.Steps:
+            del self.servers[self.server]
+            yield from ()
+
+        with mock.patch.object(self, '_lock', lock):
+            (row,) = self.table(*MIGRATE, 'train')
+        self.assertEqual(('gone', 'train'), (row['Result'], row['Name']))
 
     def test_unconfirmed_unasked(self) -> None:
         order = mock.Mock(source='gpu1')

@@ -139,6 +139,25 @@ class TestRecover(TestCase):
             self.assertEqual(1, len(line.splitlines()), line)
             self.assertIn('Server train is not healed: gpu1 has 1', line)
 
+    def test_locked_by_somebody_else(self) -> None:
+        self.spoilt()
+        self.servers[self.server] |= {
+            'locked': True,
+            'locked_reason': 'mine',
+        }
+        before = len(self.requests)
+        result = self.openstack(*RECOVER, 'train')
+        self.assertEqual(1, result.status)
+        self.assertIn(
+            'is not healed: somebody has locked it: mine', result.stderr
+        )
+        shown = self.table(*RECOVER, 'train', '--dry-run')
+        self.assertEqual('planned', shown['result'])
+        self.assertEqual([], self.writes_of(before))
+        shown = self.table(*RECOVER, 'train', '--force')
+        self.assertEqual('recovered', shown['result'])
+        self.assertEqual('mine', self.servers[self.server]['locked_reason'])
+
     def test_table(self) -> None:
         result = self.ok(*RECOVER, 'train')
         for field in ('id', 'diagnosis', 'instructions', 'leftover'):

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
 import logging
+import shlex
 
 from openstack import connection
 
@@ -208,5 +209,9 @@ def _with_way_out(outcome: migration.Outcome, host: str) -> migration.Outcome:
             "%(why)s; to bring it: openstack gpu server migrate --host "
             "%(host)s %(id)s"
         )
-        % {'why': outcome.detail, 'host': host, 'id': outcome.server.id},
+        % {
+            'why': outcome.detail,
+            'host': shlex.quote(host),
+            'id': outcome.server.id,
+        },
     )

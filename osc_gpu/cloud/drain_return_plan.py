@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import logging
+import shlex
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
@@ -233,11 +234,12 @@ def _stayed(
             _(
                 "Server %(name)s went from %(host)s to %(target)s and was "
                 "moved on: it does not return. To bring it: openstack gpu "
-                "server migrate --host %(host)s %(id)s"
+                "server migrate --host %(word)s %(id)s"
             ),
             {
                 'name': server.name,
                 'host': host,
+                'word': shlex.quote(host),
                 'target': departure.target,
                 'id': server.id,
             },

@@ -15,6 +15,7 @@
 import dataclasses
 import datetime
 from email import utils
+import shlex
 from typing import Any
 
 from openstack import connection
@@ -134,10 +135,11 @@ def require_ours(service: Service) -> None:
             _(
                 "Host %(host)s is disabled, but not by a drain (reason: "
                 "%(reason)s). If it may be enabled: openstack compute service "
-                "set --enable %(host)s nova-compute"
+                "set --enable %(word)s nova-compute"
             )
             % {
                 'host': service.host,
+                'word': shlex.quote(service.host),
                 'reason': service.disabled_reason or _("none"),
             }
         )

@@ -45,6 +45,7 @@ class Service:
     is_enabled: bool
     disabled_reason: str
     now: str
+    is_forced_down: bool = False
 
     @property
     def drain(self) -> marks.Drain | None:
@@ -84,6 +85,7 @@ def parse(found: Any, date: str) -> Service:
         is_enabled=found['status'] == 'enabled',
         disabled_reason=found.get('disabled_reason') or '',
         now=_iso(date) or f'{(found.get("updated_at") or "")[:19]}Z',
+        is_forced_down=bool(found.get('forced_down')),
     )
 
 
@@ -93,6 +95,32 @@ def _iso(date: str) -> str:
     except ValueError:
         return ''
     return moment.astimezone(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+def require_up(service: Service) -> None:
+    """Make sure that Nova can move servers away from a service's host.
+
+    :raises osc_lib.exceptions.CommandError: it cannot (facts 0.8 for what
+        becomes of servers then)
+    """
+    if service.is_up:
+        return
+    start = _("Start its nova-compute")
+    if service.is_forced_down:
+        start = _(
+            "It is forced down: openstack --os-compute-api-version 2.11 "
+            "compute service set --up %s nova-compute"
+        ) % shlex.quote(service.host)
+    raise exceptions.CommandError(
+        _(
+            "Host %(host)s is down, and Nova moves servers only from hosts "
+            "that are up. %(start)s, or, if it is dead for certain, use for "
+            "each of its servers: openstack server evacuate. Asked for with "
+            "compute API 2.95 or later, they arrive stopped; a server with "
+            "a PCI alias starts there again only when this host is back"
+        )
+        % {'host': service.host, 'start': start}
+    )
 
 
 def drain_of(service: Service, run: str, text: str | None) -> marks.Drain:

@@ -132,7 +132,22 @@ class TestRefusals(TestCase):
 
     def test_host_is_down(self) -> None:
         self._hypervisor('gpu1')['state'] = 'down'
-        self.assertIn('openstack server evacuate', self.refused())
+        text = self.refused()
+        self.assertIn('Start its nova-compute, or, ', text)
+        self.assertIn('each of its servers: openstack server evacuate', text)
+        self.assertIn('PCI alias starts there again only when this host', text)
+        self.assertIn('API 2.95 or later, they arrive stopped', text)
+
+    def test_host_is_forced_down(self) -> None:
+        self._hypervisor('gpu1')['state'] = 'down'
+        self.service('gpu1')['forced_down'] = True
+        text = self.refused()
+        self.assertNotIn('Start its nova-compute', text)
+        self.assertIn(
+            'openstack --os-compute-api-version 2.11 compute service set '
+            '--up gpu1 nova-compute, or, ',
+            text,
+        )
 
     def test_bad_target(self) -> None:
         self.switch('gpu2', 'fan')

@@ -86,6 +86,29 @@ class TestDrain(TestCase):
         )
         self.assertEqual([], self.writes())
 
+    def test_one_that_may_be_restored(self) -> None:
+        """Nova lists it only if asked to, and it keeps its GPUs."""
+        self.servers[self.one]['status'] = 'SOFT_DELETED'
+        rows, error = self.ended('gpu', 'host', 'drain', 'gpu1')
+        self.assertEqual(['plain', 'one'], [row['Server'] for row in rows])
+        self.assertIn(
+            f'openstack server restore {self.one}, or openstack server '
+            f'delete --force {self.one}',
+            rows[1]['Why'],
+        )
+        self.assertIn(f'--exclude {self.one}', error)
+        self.assertEqual([], self.writes())
+        asked = [r for r in self.requests if 'soft_deleted' in r]
+        self.assertEqual(1, len(asked))
+        self.assertIn('host=gpu1', asked[0])
+        self.table('gpu', 'host', 'drain', 'gpu1', '--exclude', self.one)
+        self.assertEqual('gpu1', self.host_of(self.one))
+        self.assertNotEqual('gpu1', self.host_of(self.plain))
+
+    def test_no_other_server_of_the_host_is_asked_for(self) -> None:
+        self.table('gpu', 'host', 'drain', 'gpu1', '--dry-run')
+        self.assertFalse([r for r in self.requests if 'soft_deleted' in r])
+
     def test_requests_of_a_plan(self) -> None:
         before = len(self.requests)
         self.table('gpu', 'host', 'drain', 'gpu1', '--dry-run')

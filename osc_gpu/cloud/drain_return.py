@@ -47,10 +47,13 @@ Outcomes = tuple[migration.Outcome, ...]
 Say = Callable[[str], None]
 
 
-def enable(conn: connection.Connection, host: str) -> None:
+def enable(
+    conn: connection.Connection, host: str, *, is_forced: bool = False
+) -> None:
     """Have servers come to a host again, and let go what its drain locked.
 
-    Two requests, one if it is disabled, and one for each server that the
+    A host that was disabled before its drain stays so, for the reason that
+    it had, unless this is forced. Two requests, one if it is disabled, and one for each server that the
     drain has only locked.
 
     :raises osc_lib.exceptions.CommandError: there is no such host, or it is
@@ -60,7 +63,7 @@ def enable(conn: connection.Connection, host: str) -> None:
     drain_service.require_ours(service)
     leaving = drain_marked.leaving(drain_marked.read(conn), service.host)
     if not service.is_enabled:
-        server_actions.enable_service(conn, service.id)
+        drain_service.end(conn, service, is_forced=is_forced)
     untouched = [
         one for one in leaving if drain_marked.is_untouched(one, service.host)
     ]

@@ -53,7 +53,8 @@ LOG = logging.getLogger(__name__)
 class Task:
     """To which host servers return, and how.
 
-    ``excluded`` are names or IDs of servers that do not. Times are in
+    ``excluded`` are names or IDs of servers that do not. ``is_forced``: the
+    host is enabled even if it was disabled before its drain. Times are in
     seconds: ``timeout`` for each server, ``wait`` for Nova to update what
     servers hold.
     """
@@ -64,6 +65,7 @@ class Task:
     at_once: int = 2
     timeout: float = 1800
     wait: float = moving.WAIT
+    is_forced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,8 @@ def read(conn: connection.Connection, task: Task) -> Plan:
     """
     service = drain_service.read(conn, task.host)
     drain_service.require_ours(service)
+    if not task.is_forced:
+        drain_service.require_free(service)
     if not service.is_up:
         raise exceptions.CommandError(
             _("Host %s is down: start its nova-compute first") % service.host

@@ -135,10 +135,14 @@ def unshelve(
 def disable_service(
     conn: connection.Connection, service_id: str, reason: str
 ) -> None:
-    """Have no new servers come to a compute service's host."""
-    _set_service(
-        conn, service_id, {'status': 'disabled', 'disabled_reason': reason}
-    )
+    """Have no new servers come to a compute service's host.
+
+    :param reason: '' for none, which Nova takes only if it is left out
+    """
+    body = {'status': 'disabled'}
+    if reason:
+        body['disabled_reason'] = reason
+    _set_service(conn, service_id, body)
 
 
 def enable_service(conn: connection.Connection, service_id: str) -> None:

@@ -165,7 +165,10 @@ def _draft(
     if idle and server.host != host and state.mark is None:
         return None
     choice = move_methods.choose(
-        server, snapshot.traits.get(server.id, ()), wanted
+        server,
+        snapshot.traits.get(server.id, ()),
+        wanted,
+        can_shelve=snapshot.world.can_shelve,
     )
     blocked = [
         *migration_checks.refusals(snapshot.world, state),
@@ -204,7 +207,9 @@ def _of_choice(
     snapshot: drain_reading.Snapshot, server: servers.GpuServer, method: str
 ) -> Iterable[str]:
     """Say what is in the way of a server that would set out now."""
-    yield from move_methods.refusals(server, method)
+    yield from move_methods.refusals(
+        server, method, can_shelve=snapshot.world.can_shelve
+    )
     yield from _of_group(snapshot, server, method)
 
 

@@ -29,6 +29,7 @@ from osc_gpu.cloud import allocations
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
+from osc_gpu.cloud import compute_version
 from osc_gpu.cloud import drain_limits
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hosts
@@ -107,7 +108,13 @@ def read(
         states = tuple(
             s for s in states if s.server.gpu_request or s.server.is_hidden
         )
-    world = audit_model.Snapshot({}, {}, computes, {})
+    world = audit_model.Snapshot(
+        {},
+        {},
+        computes,
+        {},
+        can_shelve=compute_version.unshelves_to_host(conn),
+    )
     if not states:
         return Snapshot(host, world, targets=takers)
     states = _look_closer(conn, world, states, at_once)

@@ -302,11 +302,7 @@ def _moves(
 ) -> list[drain_plan.Move]:
     looks = sorted(looks, key=lambda look: (look.server.name, look.server.id))
     why = {
-        look.server.id: '; '.join(
-            migration_checks.refusals(
-                world, look.state, host if look.seeks(host) else ''
-            )
-        )
+        look.server.id: '; '.join(_refusals(world, look, task.method, host))
         for look in looks
     }
     seeking = [
@@ -321,6 +317,17 @@ def _moves(
     ]
     # Those on their way hold two sets of GPUs; then the largest.
     return sorted(moves, key=lambda m: order.get(m.server.id, -1))
+
+
+def _refusals(
+    world: audit_model.Snapshot, look: Look, wanted: str, host: str
+) -> Iterable[str]:
+    target = host if look.seeks(host) else ''
+    yield from migration_checks.refusals(world, look.state, target)
+    if target and look.state.stand == migration_state.IDLE:
+        yield from move_methods.refusals(
+            look.server, wanted, can_shelve=world.can_shelve
+        )
 
 
 def _pack(
@@ -379,7 +386,9 @@ def _move(
     traits = move_methods.device_traits(
         look.held[look.server.id].held, world.providers
     )
-    choice = move_methods.choose(look.server, traits, wanted)
+    choice = move_methods.choose(
+        look.server, traits, wanted, can_shelve=world.can_shelve
+    )
     why = choice.why
     if look.is_home(host):
         why = _("has returned already")

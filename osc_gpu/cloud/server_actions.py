@@ -128,8 +128,10 @@ def unshelve(
     conn: connection.Connection, server_id: str, host: str = ''
 ) -> None:
     """Bring a shelved server to a host, or to wherever Nova finds room."""
-    body = {'unshelve': {'host': host} if host else None}
-    _act(conn, server_id, body, _UNSHELVE)
+    if host:
+        _act(conn, server_id, {'unshelve': {'host': host}}, _UNSHELVE)
+    else:
+        _act(conn, server_id, {'unshelve': None}, servers.MICROVERSION)
 
 
 def disable_service(

@@ -236,7 +236,9 @@ def _refusals(
         )
     )
     if look.is_new and wish.method:
-        found += move_methods.refusals(look.server, wish.method)
+        found += move_methods.refusals(
+            look.server, wish.method, can_shelve=world.can_shelve
+        )
     if look.is_new and not wish.is_forced:
         found += [
             problem.detail
@@ -289,7 +291,9 @@ def _planned(
     traits = move_methods.device_traits(
         look.held[server.id].held, world.providers
     )
-    choice = move_methods.choose(server, traits, wish.method, may_return)
+    choice = move_methods.choose(
+        server, traits, wish.method, may_return, can_shelve=world.can_shelve
+    )
     if look.state.stand == migration_state.SHELVED:
         choice = choice._replace(method=move_methods.SHELVE)
     # Without a host Nova may unshelve it where it was, and a host that is to

@@ -224,6 +224,18 @@ class TestPlan(TestCase):
         )
 
 
+class TestOldNova(TestCase):
+    """It cannot be told where to unshelve a server."""
+
+    max_compute_microversion = '2.90'
+
+    def test_never_shelved(self) -> None:
+        self.servers[self.server]['image'] = ''
+        (planned,) = self.plan()
+        self.assertEqual(move_methods.COLD, planned.order.method)
+        self.refused('takes compute API 2.91', method=move_methods.SHELVE)
+
+
 class TestGoesOn(TestCase):
     def test_where_it_was_interrupted(self) -> None:
         self.lock(self.mark('gpu1'))

@@ -362,9 +362,13 @@ def _recover(
     if not broken:
         return outcome
     done = recovery_run.recover(run, outcome.server, wait=wait)
+    result, detail = outcome.result, f'{outcome.detail}; {done.detail}'
+    if done.is_healed:
+        result = migration_steps.RECOVERED
+        where = _("it is on %s")
+        if done.server.host == outcome.order.source:
+            where = _("it is still on %s")
+        detail = f'{detail}; {where % done.server.host}'
     return dataclasses.replace(
-        outcome,
-        server=done.server,
-        result=migration_steps.RECOVERED if done.is_healed else outcome.result,
-        detail=f'{outcome.detail}; {done.detail}',
+        outcome, server=done.server, result=result, detail=detail
     )

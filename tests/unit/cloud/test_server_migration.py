@@ -457,6 +457,9 @@ class TestCarryOut(TestCase):
                 self.assertEqual(result, outcome.result)
                 if kind == 'destination':
                     recover.assert_called_once()
-                    self.assertTrue(outcome.detail.endswith('; bounced'))
+                    said = '; bounced'
+                    if healed:
+                        said += '; it is still on gpu1'
+                    self.assertTrue(outcome.detail.endswith(said))
                 else:
                     recover.assert_not_called()

@@ -36,13 +36,14 @@ from osc_gpu.i18n import _
 
 #: What ends a state in which Nova moves no server.
 _WAYS_OUT = {
-    'PAUSED': 'openstack server unpause %s',
-    'SUSPENDED': 'openstack server resume %s',
-    'RESCUE': 'openstack server unrescue %s',
-    'SHELVED': 'openstack server unshelve %s',
+    'PAUSED': 'openstack server unpause %(id)s',
+    'SUSPENDED': 'openstack server resume %(id)s',
+    'RESCUE': 'openstack server unrescue %(id)s',
+    'SHELVED': 'openstack server unshelve %(id)s',
     'SOFT_DELETED': _(
         "it keeps all that it has here, GPUs too, until Nova deletes it: "
-        "openstack server restore %s, or openstack server delete --force %s"
+        "openstack server restore %(id)s, or openstack server delete "
+        "--force %(id)s"
     ),
 }
 
@@ -189,7 +190,7 @@ def _draft(
 def _way_out(server: servers.GpuServer) -> Iterable[str]:
     """Say what to type to get a server out of its status."""
     if server.status in _WAYS_OUT and server.host:
-        yield _WAYS_OUT[server.status].replace('%s', server.id)
+        yield _WAYS_OUT[server.status] % {'id': server.id}
 
 
 def _of_group(

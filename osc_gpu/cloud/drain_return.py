@@ -53,8 +53,8 @@ def enable(
     """Have servers come to a host again, and let go what its drain locked.
 
     A host that was disabled before its drain stays so, for the reason that
-    it had, unless this is forced. Two requests, one if it is disabled, and one for each server that the
-    drain has only locked.
+    it had, unless this is forced. Two requests, one if it is disabled, and
+    one for each server that the drain has only locked.
 
     :raises osc_lib.exceptions.CommandError: there is no such host, or it is
         disabled for another reason than a drain

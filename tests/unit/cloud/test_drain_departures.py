@@ -150,7 +150,8 @@ class TestRead(drain_case.TestCase):
             method='shelve',
         )
         for number in range(310):
-            self.plain_server(f's{number}', host='vgpu2')
+            server = self.plain_server(f's{number}', host='vgpu2')
+            self.servers[server]['updated'] = SINCE
         last = self.plain_server('last')
         self.move(last, target='gpu2', method='shelve')
         self.assertEqual({'shelved', 'last'}, set(self.departed()))

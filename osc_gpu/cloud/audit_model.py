@@ -132,7 +132,8 @@ class Snapshot:
     ``stocks`` the inventories of the providers without capacity. ``began``
     says of failed migrations whether their source had begun, which takes a
     claim on the target; those not looked into are missing. ``now`` is the
-    time in UTC, ISO 8601.
+    time in UTC, ISO 8601. ``can_shelve``: a server can be shelved and then
+    unshelved to a host, which not every Nova can.
     """
 
     names: Mapping[str, placement.Provider]
@@ -151,6 +152,7 @@ class Snapshot:
     began: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     also: frozenset[str] = frozenset()
     now: str = ''
+    can_shelve: bool = True
 
     @functools.cached_property
     def alias_classes(self) -> alias_classes.Classes:

@@ -100,16 +100,7 @@ def prepare(conn: connection.Connection, task: Task) -> Prepared:
         the task names, is not there or is of no use
     """
     service = drain_service.read(conn, task.host)
-    if not service.is_up:
-        raise exceptions.CommandError(
-            _(
-                "Host %(host)s is down, and Nova moves servers only from "
-                "hosts that are up. Start its nova-compute, or, if it is dead "
-                "for certain, use for each of its servers: openstack server "
-                "evacuate"
-            )
-            % {'host': service.host}
-        )
+    drain_service.require_up(service)
     drain = drain_service.drain_of(service, marks.new_run(), task.text)
     plan = _plan(conn, task)
     for _look in range(_MORE_LOOKS):

@@ -20,7 +20,6 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import logging
 from typing import Any
 from typing import NamedTuple
 
@@ -31,12 +30,6 @@ from osc_gpu.cloud import instance_actions
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import servers
 from osc_gpu.cloud import side_by_side
-from osc_gpu.i18n import _
-
-LOG = logging.getLogger(__name__)
-
-#: Servers whose actions are looked through for a shelving, at most.
-MOST_LOOKED_AT = 300
 
 #: How the migrations end that took a server to its target.
 _ENDS = ('completed', 'confirmed')
@@ -62,8 +55,10 @@ def read(
     """Read which servers left a host since then, and where to, by ID.
 
     Of one that left it several times, the last. Three requests, each paged;
-    for each of at most MOST_LOOKED_AT servers that changed since then and are
-    elsewhere without a migration one, and two more for each that was shelved.
+    for each server that changed since then and is elsewhere without a
+    migration one, as nothing else tells of a shelving and the host's mark of
+    the drain is gone when it is asked again; two more for each that was
+    shelved.
     """
     found = newest(
         migration_records.read(conn, statuses=_ENDS, source=host, since=since),
@@ -76,18 +71,9 @@ def read(
         **{'changes-since': since},
     )
     suspects = may_be_shelved(changed, host, found)
-    left_out = suspects[MOST_LOOKED_AT:]
-    if left_out:
-        LOG.warning(
-            _(
-                "Servers that changed since %(since)s, and may have been "
-                "shelved on %(host)s, but are not looked at: %(number)d"
-            ),
-            {'since': since, 'host': host, 'number': len(left_out)},
-        )
     shelved = side_by_side.each(
         lambda server: _read_shelving(conn, server, host, since),
-        suspects[:MOST_LOOKED_AT],
+        suspects,
     )
     return {**found, **{d.server_id: d for d in shelved if d is not None}}
 
@@ -119,19 +105,12 @@ def may_be_shelved(
     host: str,
     known: Collection[str],
 ) -> Sequence[servers.GpuServer]:
-    """Return who may have been shelved on a host and unshelved elsewhere.
-
-    First those that a drain shelves by itself: with a GPU, from a volume.
-    """
-    found = [
+    """Return who may have been shelved on a host and unshelved elsewhere."""
+    return [
         server
         for server in changed
         if server.host not in ('', host) and server.id not in known
     ]
-    return sorted(
-        found,
-        key=lambda s: (not s.gpu_request, s.has_image, s.name, s.id),
-    )
 
 
 def _read_shelving(

@@ -36,10 +36,15 @@ from osc_gpu.i18n import _
 
 #: What ends a state in which Nova moves no server.
 _WAYS_OUT = {
-    'PAUSED': 'openstack server unpause',
-    'SUSPENDED': 'openstack server resume',
-    'RESCUE': 'openstack server unrescue',
-    'SHELVED': 'openstack server unshelve',
+    'PAUSED': 'openstack server unpause %(id)s',
+    'SUSPENDED': 'openstack server resume %(id)s',
+    'RESCUE': 'openstack server unrescue %(id)s',
+    'SHELVED': 'openstack server unshelve %(id)s',
+    'SOFT_DELETED': _(
+        "it keeps all that it has here, GPUs too, until Nova deletes it: "
+        "openstack server restore %(id)s, or openstack server delete "
+        "--force %(id)s"
+    ),
 }
 
 
@@ -161,7 +166,10 @@ def _draft(
     if idle and server.host != host and state.mark is None:
         return None
     choice = move_methods.choose(
-        server, snapshot.traits.get(server.id, ()), wanted
+        server,
+        snapshot.traits.get(server.id, ()),
+        wanted,
+        can_shelve=snapshot.world.can_shelve,
     )
     blocked = [
         *migration_checks.refusals(snapshot.world, state),
@@ -182,7 +190,7 @@ def _draft(
 def _way_out(server: servers.GpuServer) -> Iterable[str]:
     """Say what to type to get a server out of its status."""
     if server.status in _WAYS_OUT and server.host:
-        yield f'{_WAYS_OUT[server.status]} {server.id}'
+        yield _WAYS_OUT[server.status] % {'id': server.id}
 
 
 def _of_group(
@@ -200,7 +208,9 @@ def _of_choice(
     snapshot: drain_reading.Snapshot, server: servers.GpuServer, method: str
 ) -> Iterable[str]:
     """Say what is in the way of a server that would set out now."""
-    yield from move_methods.refusals(server, method)
+    yield from move_methods.refusals(
+        server, method, can_shelve=snapshot.world.can_shelve
+    )
     yield from _of_group(snapshot, server, method)
 
 

@@ -29,6 +29,7 @@ from osc_gpu.cloud import allocations
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
+from osc_gpu.cloud import compute_version
 from osc_gpu.cloud import drain_limits
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hosts
@@ -83,7 +84,8 @@ def read(
 ) -> Snapshot:
     """Read what a drain is planned from.
 
-    Six requests. If there is anything to move, three more (and the few of
+    Six requests, and one if the host has servers that Nova lists nowhere
+    else. If there is anything to move, three more (and the few of
     placement.read_trees), those of drain_limits.read, one for each class and
     amount that the servers' flavors ask one provider for, and up to three for
     each set of aliases. For each server with an alias one, if any device of
@@ -100,13 +102,19 @@ def read(
     computes = hypervisors.read(conn, with_servers=True)
     host = hosts.named(computes, name)
     takers = _targets(computes, host.host, targets)
-    states = _read_states(conn, host.host, at_once)
+    states = _read_states(conn, host, at_once)
     states = _without(states, excluded, host.host)
     if gpu_only:
         states = tuple(
             s for s in states if s.server.gpu_request or s.server.is_hidden
         )
-    world = audit_model.Snapshot({}, {}, computes, {})
+    world = audit_model.Snapshot(
+        {},
+        {},
+        computes,
+        {},
+        can_shelve=compute_version.unshelves_to_host(conn),
+    )
     if not states:
         return Snapshot(host, world, targets=takers)
     states = _look_closer(conn, world, states, at_once)
@@ -134,9 +142,10 @@ def _targets(
 
 
 def _read_states(
-    conn: connection.Connection, host: str, at_once: int
+    conn: connection.Connection, compute: hypervisors.Hypervisor, at_once: int
 ) -> tuple[migration_state.State, ...]:
     """Read the servers on a host, and those on their way from it."""
+    host = compute.host
     # Servers come last: a migration that ends in between is seen under way.
     calls: list[Callable[[], Any]] = [
         lambda: migration_records.read(conn, host=host),
@@ -151,6 +160,8 @@ def _read_states(
     near, left, locked, there = (call() for call in calls)
     found = {s.id: s for s in locked if _has_left(s, host)}
     found |= {s.id: s for s in there}
+    if not found.keys() >= set(compute.servers):
+        found |= {s.id: s for s in _read_soft_deleted(conn, host)}
     records = sorted(
         {record.uuid: record for record in (*near, *left)}.values(),
         key=lambda record: (record.created_at, record.uuid),
@@ -167,6 +178,23 @@ def _read_states(
             tuple(r for r in records if r.server_id == server.id),
         )
         for server in sorted(found.values(), key=lambda s: (s.name, s.id))
+    )
+
+
+def _read_soft_deleted(
+    conn: connection.Connection, host: str
+) -> tuple[servers.GpuServer, ...]:
+    """Read the servers that may be restored, and hold what they held.
+
+    Nova lists them only if asked for them (nova/db/main/api.py,
+    instance_get_all_by_filters_sort).
+    """
+    return servers.read_all(
+        conn,
+        host=host,
+        status='SOFT_DELETED',
+        soft_deleted='True',
+        all_tenants='True',
     )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
 import logging
+import shlex
 
 from openstack import connection
 
@@ -46,11 +47,14 @@ Outcomes = tuple[migration.Outcome, ...]
 Say = Callable[[str], None]
 
 
-def enable(conn: connection.Connection, host: str) -> None:
+def enable(
+    conn: connection.Connection, host: str, *, is_forced: bool = False
+) -> None:
     """Have servers come to a host again, and let go what its drain locked.
 
-    Two requests, one if it is disabled, and one for each server that the
-    drain has only locked.
+    A host that was disabled before its drain stays so, for the reason that
+    it had, unless this is forced. Two requests, one if it is disabled, and
+    one for each server that the drain has only locked.
 
     :raises osc_lib.exceptions.CommandError: there is no such host, or it is
         disabled for another reason than a drain
@@ -59,7 +63,7 @@ def enable(conn: connection.Connection, host: str) -> None:
     drain_service.require_ours(service)
     leaving = drain_marked.leaving(drain_marked.read(conn), service.host)
     if not service.is_enabled:
-        server_actions.enable_service(conn, service.id)
+        drain_service.end(conn, service, is_forced=is_forced)
     untouched = [
         one for one in leaving if drain_marked.is_untouched(one, service.host)
     ]
@@ -208,5 +212,9 @@ def _with_way_out(outcome: migration.Outcome, host: str) -> migration.Outcome:
             "%(why)s; to bring it: openstack gpu server migrate --host "
             "%(host)s %(id)s"
         )
-        % {'why': outcome.detail, 'host': host, 'id': outcome.server.id},
+        % {
+            'why': outcome.detail,
+            'host': shlex.quote(host),
+            'id': outcome.server.id,
+        },
     )

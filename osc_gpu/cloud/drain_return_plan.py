@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import logging
+import shlex
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
@@ -52,7 +53,8 @@ LOG = logging.getLogger(__name__)
 class Task:
     """To which host servers return, and how.
 
-    ``excluded`` are names or IDs of servers that do not. Times are in
+    ``excluded`` are names or IDs of servers that do not. ``is_forced``: the
+    host is enabled even if it was disabled before its drain. Times are in
     seconds: ``timeout`` for each server, ``wait`` for Nova to update what
     servers hold.
     """
@@ -63,6 +65,7 @@ class Task:
     at_once: int = 2
     timeout: float = 1800
     wait: float = moving.WAIT
+    is_forced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +134,8 @@ def read(conn: connection.Connection, task: Task) -> Plan:
     """
     service = drain_service.read(conn, task.host)
     drain_service.require_ours(service)
+    if not task.is_forced:
+        drain_service.require_free(service)
     if not service.is_up:
         raise exceptions.CommandError(
             _("Host %s is down: start its nova-compute first") % service.host
@@ -233,11 +238,12 @@ def _stayed(
             _(
                 "Server %(name)s went from %(host)s to %(target)s and was "
                 "moved on: it does not return. To bring it: openstack gpu "
-                "server migrate --host %(host)s %(id)s"
+                "server migrate --host %(word)s %(id)s"
             ),
             {
                 'name': server.name,
                 'host': host,
+                'word': shlex.quote(host),
                 'target': departure.target,
                 'id': server.id,
             },
@@ -296,11 +302,7 @@ def _moves(
 ) -> list[drain_plan.Move]:
     looks = sorted(looks, key=lambda look: (look.server.name, look.server.id))
     why = {
-        look.server.id: '; '.join(
-            migration_checks.refusals(
-                world, look.state, host if look.seeks(host) else ''
-            )
-        )
+        look.server.id: '; '.join(_refusals(world, look, task.method, host))
         for look in looks
     }
     seeking = [
@@ -315,6 +317,17 @@ def _moves(
     ]
     # Those on their way hold two sets of GPUs; then the largest.
     return sorted(moves, key=lambda m: order.get(m.server.id, -1))
+
+
+def _refusals(
+    world: audit_model.Snapshot, look: Look, wanted: str, host: str
+) -> Iterable[str]:
+    target = host if look.seeks(host) else ''
+    yield from migration_checks.refusals(world, look.state, target)
+    if target and look.state.stand == migration_state.IDLE:
+        yield from move_methods.refusals(
+            look.server, wanted, can_shelve=world.can_shelve
+        )
 
 
 def _pack(
@@ -373,7 +386,9 @@ def _move(
     traits = move_methods.device_traits(
         look.held[look.server.id].held, world.providers
     )
-    choice = move_methods.choose(look.server, traits, wanted)
+    choice = move_methods.choose(
+        look.server, traits, wanted, can_shelve=world.can_shelve
+    )
     why = choice.why
     if look.is_home(host):
         why = _("has returned already")

@@ -39,7 +39,9 @@ _MOVE = re.compile(
     r'(?: to ([0-9a-f]+))?(?:: |$)'
 )
 _DRAIN = re.compile(
-    r'osc-gpu drain run ([0-9a-f]+) since (\S+?)(?:: (.*))?', re.DOTALL
+    r'osc-gpu drain run ([0-9a-f]+) since (\S+?)(?:: (.*?))?'
+    r'(; was disabled(?:: (.*))?)?',
+    re.DOTALL,
 )
 
 
@@ -56,11 +58,16 @@ class Move(NamedTuple):
 
 
 class Drain(NamedTuple):
-    """A host is being drained, or was; ``since`` is ISO 8601 in UTC."""
+    """A host is being drained, or was; ``since`` is ISO 8601 in UTC.
+
+    ``was`` is the reason for which the host was disabled before, '' for none,
+    and None where it was enabled.
+    """
 
     run: str
     since: str
     text: str = ''
+    was: str | None = None
 
 
 def new_run() -> str:
@@ -103,6 +110,8 @@ def read_move(text: str) -> Move | None:
 def write_drain(drain: Drain) -> str:
     """Return the reason of a disabled service."""
     text = f': {drain.text}' if drain.text else ''
+    if drain.was is not None:
+        text += '; was disabled' + (f': {drain.was}' if drain.was else '')
     return f'osc-gpu drain run {drain.run} since {drain.since}{text}'
 
 
@@ -111,8 +120,8 @@ def read_drain(text: str) -> Drain | None:
     found = _DRAIN.fullmatch(text)
     if found is None:
         return None
-    run, since, more = found.groups()
-    return Drain(run, since, more or '')
+    run, since, more, was_disabled, was = found.groups()
+    return Drain(run, since, more or '', (was or '') if was_disabled else None)
 
 
 def is_ours(text: str) -> bool:

@@ -20,6 +20,7 @@ from openstack import connection
 
 from osc_gpu.cloud import audit_migrations
 from osc_gpu.cloud import audit_model
+from osc_gpu.cloud import compute_version
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_records
@@ -163,6 +164,7 @@ def read_world(conn: connection.Connection) -> audit_model.Snapshot:
         providers={provider.uuid: provider for provider in trees},
         hypervisors=hypervisors.read(conn),
         servers={},
+        can_shelve=compute_version.unshelves_to_host(conn),
     )
 
 

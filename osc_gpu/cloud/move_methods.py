@@ -66,6 +66,8 @@ def choose(
     traits: Collection[frozenset[str]],
     wanted: str = '',
     may_return: bool = False,
+    *,
+    can_shelve: bool = True,
 ) -> Choice:
     """Choose how to move a server.
 
@@ -73,6 +75,7 @@ def choose(
     :param wanted: the method that the user asks for; '' leaves the choice
     :param may_return: no host is known that would take it, so that Nova may
         unshelve it where it was
+    :param can_shelve: Nova can be told where to unshelve it
     """
     if wanted:
         return Choice(wanted, _("as asked"))
@@ -82,6 +85,8 @@ def choose(
         return Choice(COLD, _("does not run"))
     if _is_live(server, traits):
         return Choice(LIVE, _("its devices move while it runs"))
+    if _is_all_on_volumes(server) and not can_shelve:
+        return Choice(COLD, _("Nova cannot be told where to unshelve it"))
     if _is_all_on_volumes(server) and not may_return:
         return Choice(SHELVE, _("boots from a volume: no second GPU is held"))
     if server.gpu_request.classes:
@@ -118,9 +123,19 @@ def _is_live(
     )
 
 
-def refusals(server: servers.GpuServer, method: str) -> Iterator[str]:
-    """Say why a server cannot go this way (facts 4)."""
+def refusals(
+    server: servers.GpuServer, method: str, *, can_shelve: bool = True
+) -> Iterator[str]:
+    """Say why a server cannot go this way (facts 4).
+
+    :param can_shelve: Nova can be told where to unshelve it
+    """
     is_active = server.status == _ACTIVE
+    if method == SHELVE and not can_shelve:
+        yield _(
+            "to unshelve it on another host takes compute API 2.91 (Nova 26, "
+            "Zed), which this cloud lacks: --method cold"
+        )
     if method == LIVE and not is_active:
         yield _("it does not run: --method cold")
     if method == SHELVE and not is_active:

@@ -13,6 +13,7 @@
 """Servers for which devices are claimed on hosts where they are not."""
 
 from collections.abc import Iterator
+import shlex
 
 from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import migration_state
@@ -104,8 +105,8 @@ def why_not(world: audit_model.Snapshot, host: str) -> str:
     if not all(h.is_enabled for h in found):
         return _(
             "%(host)s is disabled: enable it meanwhile (openstack compute "
-            "service set --enable %(host)s nova-compute)"
-        ) % {'host': host}
+            "service set --enable %(word)s nova-compute)"
+        ) % {'host': host, 'word': shlex.quote(host)}
     return ''
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection
 import dataclasses
 import time
 
+from osc_gpu.cloud import compute_version
 from osc_gpu.cloud import errors
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import migration
@@ -276,7 +277,7 @@ class _Recovery:
                     self._method,
                     case,
                     diagnosis,
-                    recovery_steps.newest_microversion(self._run.conn),
+                    compute_version.newest_microversion(self._run.conn),
                 )
             )
             if self._method == recovery_methods.BOUNCE:

@@ -105,13 +105,6 @@ def read_power(
     return power
 
 
-def newest_microversion(conn: connection.Connection) -> tuple[int, int]:
-    """Return the newest microversion that Nova has."""
-    data = conn.compute.get_endpoint_data()
-    newest = data.max_microversion if data else None
-    return (int(newest[0]), int(newest[1])) if newest else (2, 1)
-
-
 def _lock(run: migration.Run, case: recovery_model.Case) -> None:
     """Keep others off the server; what somebody else locked stays so."""
     server = case.server

@@ -14,6 +14,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+import shlex
 
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
@@ -91,8 +92,8 @@ def _end_shelving(case: recovery_model.Case, kind: str) -> Iterator[str]:
     ):
         yield _(
             "Only if Nova does not go on, as its compute service died in the "
-            "middle of it: openstack server set --state active %(id)s; then "
-            "run: openstack gpu server recover %(id)s"
+            "middle of it: openstack server set --auto-approve --state active "
+            "%(id)s; then run: openstack gpu server recover %(id)s"
         ) % {'id': case.server.id}
 
 
@@ -155,33 +156,44 @@ def _recreate(case: recovery_model.Case) -> str:
     server = case.server
     words = {
         'id': server.id,
-        'name': server.name,
-        'flavor': server.flavor,
+        'name': _argument(server.name, '<name>'),
+        'flavor': shlex.quote(server.flavor),
+        'image': shlex.quote(f'{server.name}-rescue'),
+        'project': server.project_id,
         'stop': _("openstack server stop %s; ") % server.id
         if server.status == 'ERROR'
         else '',
     }
     if server.has_image:
-        return (
-            _(
-                "Or recreate it from a snapshot: %(stop)sopenstack server "
-                "image create --wait --name %(name)s-rescue %(id)s; "
-                "openstack server delete --wait %(id)s; openstack gpu "
-                "server create %(name)s --flavor %(flavor)s --image "
-                "%(name)s-rescue --network <network>"
-            )
-            % words
+        text = _(
+            "Or recreate it from a snapshot, as a user of its project "
+            "%(project)s: %(stop)sopenstack server image create --wait "
+            "--name=%(image)s %(id)s; openstack server delete --wait %(id)s; "
+            "openstack gpu server create %(name)s --flavor=%(flavor)s "
+            "--image=%(image)s --network <network>. The snapshot lacks its "
+            "ephemeral disks. Its volumes with delete_on_termination are "
+            "deleted with it. "
         )
-    return (
-        _(
-            "Or recreate it from its volume: openstack server volume list "
-            "%(id)s; openstack server volume update "
-            "--preserve-on-termination %(id)s <volume>; openstack server "
-            "delete --wait %(id)s; openstack server create %(name)s --flavor "
-            "%(flavor)s --volume <volume> --network <network>"
+    else:
+        text = _(
+            "Or recreate it from its volume, as a user of its project "
+            "%(project)s: openstack server volume list %(id)s; for each "
+            "volume: openstack --os-compute-api-version 2.85 server volume "
+            "update --preserve-on-termination %(id)s <volume>; openstack "
+            "server delete --wait %(id)s; openstack server create %(name)s "
+            "--flavor=%(flavor)s --volume <volume> --network <network>. "
+            "Ephemeral disks are lost. "
         )
-        % words
+    text += _(
+        "Its addresses are lost, unless its ports were made before it: then "
+        "--port <port> in place of --network."
     )
+    return text % words
+
+
+def _argument(value: str, placeholder: str) -> str:
+    """Return what may be an argument; an option must not be made of it."""
+    return placeholder if value.startswith('-') else shlex.quote(value)
 
 
 def leftovers(case: recovery_model.Case) -> tuple[str, ...]:

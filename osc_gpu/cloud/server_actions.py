@@ -128,17 +128,23 @@ def unshelve(
     conn: connection.Connection, server_id: str, host: str = ''
 ) -> None:
     """Bring a shelved server to a host, or to wherever Nova finds room."""
-    body = {'unshelve': {'host': host} if host else None}
-    _act(conn, server_id, body, _UNSHELVE)
+    if host:
+        _act(conn, server_id, {'unshelve': {'host': host}}, _UNSHELVE)
+    else:
+        _act(conn, server_id, {'unshelve': None}, servers.MICROVERSION)
 
 
 def disable_service(
     conn: connection.Connection, service_id: str, reason: str
 ) -> None:
-    """Have no new servers come to a compute service's host."""
-    _set_service(
-        conn, service_id, {'status': 'disabled', 'disabled_reason': reason}
-    )
+    """Have no new servers come to a compute service's host.
+
+    :param reason: '' for none, which Nova takes only if it is left out
+    """
+    body = {'status': 'disabled'}
+    if reason:
+        body['disabled_reason'] = reason
+    _set_service(conn, service_id, body)
 
 
 def enable_service(conn: connection.Connection, service_id: str) -> None:

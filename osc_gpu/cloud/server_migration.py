@@ -243,7 +243,9 @@ def _refusals(
         )
     )
     if look.is_new and wish.method:
-        found += move_methods.refusals(look.server, wish.method)
+        found += move_methods.refusals(
+            look.server, wish.method, can_shelve=world.can_shelve
+        )
     if look.is_new and not wish.is_forced:
         found += [
             problem.detail
@@ -296,7 +298,9 @@ def _planned(
     traits = move_methods.device_traits(
         look.held[server.id].held, world.providers
     )
-    choice = move_methods.choose(server, traits, wish.method, may_return)
+    choice = move_methods.choose(
+        server, traits, wish.method, may_return, can_shelve=world.can_shelve
+    )
     if look.state.stand == migration_state.SHELVED:
         choice = choice._replace(method=move_methods.SHELVE)
     # Without a host Nova may unshelve it where it was, and a host that is to
@@ -381,9 +385,13 @@ def _recover(
             detail=_("%(detail)s; not recovered: %(why)s")
             % {'detail': outcome.detail, 'why': why},
         )
+    result, detail = outcome.result, f'{outcome.detail}; {done.detail}'
+    if done.is_healed:
+        result = migration_steps.RECOVERED
+        where = _("it is on %s")
+        if done.server.host == outcome.order.source:
+            where = _("it is still on %s")
+        detail = f'{detail}; {where % done.server.host}'
     return dataclasses.replace(
-        outcome,
-        server=done.server,
-        result=migration_steps.RECOVERED if done.is_healed else outcome.result,
-        detail=f'{outcome.detail}; {done.detail}',
+        outcome, server=done.server, result=result, detail=detail
     )

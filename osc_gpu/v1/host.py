@@ -58,15 +58,18 @@ class DrainColumn(cliff_columns.FormattableColumn[Any]):
         """Return its name, when it began and the operator's text."""
         if self._value is None:
             return ''
-        run, since, text = self._value
+        run, since, text, was = self._value
+        text = f': {text}' if text else ''
+        if was is not None:
+            text += _("; was disabled before") + (f': {was}' if was else '')
         return _("run %(run)s since %(since)s%(text)s") % {
             'run': run,
             'since': since,
-            'text': f': {text}' if text else '',
+            'text': text,
         }
 
-    def machine_readable(self) -> dict[str, str] | None:
-        """Return ``{"run", "since", "text"}``, or None."""
+    def machine_readable(self) -> dict[str, str | None] | None:
+        """Return ``{"run", "since", "text", "was"}``, or None."""
         return None if self._value is None else dict(self._value._asdict())
 
 

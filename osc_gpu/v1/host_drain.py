@@ -226,6 +226,11 @@ only).""")
             action='store_true',
             help=_("With --return: show what would be done, and do nothing"),
         )
+        parser.add_argument(
+            '--force',
+            action='store_true',
+            help=_("Enable a host that was disabled before its drain, too"),
+        )
         move_columns.add_options(parser, _PARALLEL)
         return parser
 
@@ -235,7 +240,11 @@ only).""")
 
         if not parsed_args.brings_back:
             _check_options(parsed_args)
-            drain_return.enable(self.connection, parsed_args.host)
+            drain_return.enable(
+                self.connection,
+                parsed_args.host,
+                is_forced=parsed_args.force,
+            )
             return (), ()
         with interrupts.explained(move_columns.INTERRUPTED):
             return self._bring_back(parsed_args)
@@ -292,4 +301,5 @@ def _return_task(
         at_once=parsed_args.parallel,
         timeout=parsed_args.timeout,
         wait=parsed_args.wait,
+        is_forced=parsed_args.force,
     )

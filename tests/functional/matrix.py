@@ -46,7 +46,8 @@ RECOVER = ('gpu', 'server', 'recover')
 # "run again" alone is none.
 _WAY_OUT = re.compile(r'openstack (gpu )?\w|UPDATE migrations|nova-manage')
 _COMMAND = re.compile(
-    r'openstack (server (?:reboot --hard|stop|start|set --state active)'
+    r'openstack (server '
+    r'(?:reboot --hard|stop|start|set --auto-approve --state active)'
     r' [0-9a-f-]{36})'
 )
 _LEFTOVER = re.compile(r'([\w.-]+): <instances_path>')
@@ -141,8 +142,7 @@ class TestCase(wire.TestCase):
         elif commands:
             for command in commands:
                 self._story.append(f'$ {command}')
-                auto = ['--auto-approve'] * ('--state' in command)
-                self.openstack(*command.split(), *auto)
+                self.openstack(*command.split())
                 self.settle(server)
         else:
             return cases.REPORTED

@@ -278,6 +278,7 @@ class TestCase(fake_flavors.TestCase):
             server
             for server in self.servers.values()
             if (not statuses or server['status'] in statuses)
+            and (server['status'] != 'SOFT_DELETED' or 'soft_deleted' in asked)
             and asked.get('host') in (None, server['OS-EXT-SRV-ATTR:host'])
             and asked.get('project_id') in (None, server['tenant_id'])
             and ('locked' not in asked or server.get('locked'))

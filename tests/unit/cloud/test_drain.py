@@ -132,7 +132,22 @@ class TestRefusals(TestCase):
 
     def test_host_is_down(self) -> None:
         self._hypervisor('gpu1')['state'] = 'down'
-        self.assertIn('openstack server evacuate', self.refused())
+        text = self.refused()
+        self.assertIn('Start its nova-compute, or, ', text)
+        self.assertIn('each of its servers: openstack server evacuate', text)
+        self.assertIn('PCI alias starts there again only when this host', text)
+        self.assertIn('API 2.95 or later, they arrive stopped', text)
+
+    def test_host_is_forced_down(self) -> None:
+        self._hypervisor('gpu1')['state'] = 'down'
+        self.service('gpu1')['forced_down'] = True
+        text = self.refused()
+        self.assertNotIn('Start its nova-compute', text)
+        self.assertIn(
+            'openstack --os-compute-api-version 2.11 compute service set '
+            '--up gpu1 nova-compute, or, ',
+            text,
+        )
 
     def test_bad_target(self) -> None:
         self.switch('gpu2', 'fan')
@@ -397,14 +412,44 @@ class TestService(TestCase):
 
     def test_what_somebody_wrote_by_hand_is_kept(self) -> None:
         self.switch('gpu1', 'broken fan')
-        self.assertEqual('broken fan', self.drain_of().text)
-        self.assertEqual('psu', self.drain_of('psu').text)
+        for text in (None, 'psu'):
+            drain = self.drain_of(text)
+            self.assertEqual((text or '', 'broken fan'), drain[2:])
+        self.switch('gpu1', marks.write_drain(drain))
+        self.assertEqual(('psu', 'broken fan'), self.drain_of()[2:])
+        self.assertEqual(('fan', 'broken fan'), self.drain_of('fan')[2:])
 
     def test_even_if_it_is_long(self) -> None:
         self.switch('gpu1', 'x' * 255)
-        drain = self.drain_of()
-        self.assertTrue(drain.text.endswith('x...'))
-        self.assertEqual(255, len(marks.write_drain(drain)))
+        for text in (None, 'fan'):
+            drain = self.drain_of(text)
+            self.assertTrue((drain.was or '').endswith('x...'))
+            self.assertEqual(255, len(marks.write_drain(drain)))
+
+    def test_the_longest_reason_beside_what_was_there(self) -> None:
+        self.switch('gpu1', 'broken fan')
+        least = self.drain_of('y')._replace(was='')
+        room = 255 - len(marks.write_drain(least)) + 1
+        for used, was in (
+            (room, ''),
+            (room - 5, ''),
+            (room - 6, 'b...'),
+            (room - 11, 'broken...'),
+            (room - 12, 'broken fan'),
+        ):
+            with self.subTest(used):
+                drain = self.drain_of('y' * used)
+                self.assertEqual(('y' * used, was), drain[2:])
+                written = marks.write_drain(drain)
+                self.assertLessEqual(len(written), 255)
+                self.assertEqual(drain, marks.read_drain(written))
+        with self.assertRaises(exceptions.CommandError):
+            self.drain_of('y' * (room + 1))
+
+    def test_a_reason_that_reads_like_ours(self) -> None:
+        with self.assertRaises(exceptions.CommandError) as caught:
+            self.drain_of('fan; was disabled: no')
+        self.assertIn("leave out '; was disabled'", str(caught.exception))
 
     def test_the_longest_reason(self) -> None:
         room = 255 - len(marks.write_drain(self.drain_of('x'))) + 1

@@ -12,7 +12,6 @@
 
 from typing import Any
 import unittest
-from unittest import mock
 
 from osc_gpu.cloud import drain_departures
 from osc_gpu.cloud import migration_records
@@ -87,7 +86,7 @@ class TestRules(unittest.TestCase):
             move_parts.server(id='gone', host=''),
         ]
         self.assertEqual(
-            ['volume', 'gpu', 'plain'],
+            ['plain', 'gpu', 'volume'],
             [
                 server.id
                 for server in drain_departures.may_be_shelved(
@@ -144,17 +143,18 @@ class TestRead(drain_case.TestCase):
         # Three lists, the actions of c, and two of these.
         self.assertEqual(6, len(self.requests) - before)
 
-    def test_not_more_than_so_many_are_looked_at(self) -> None:
-        for number in range(3):
-            server = self.plain_server(f's{number}')
-            self.move(server, target='gpu2', method='shelve')
-        limit = 'MOST_LOOKED_AT'
-        with (
-            mock.patch.object(drain_departures, limit, 2),
-            self.assertLogs('osc_gpu', 'WARNING') as logs,
-        ):
-            self.assertEqual(2, len(self.departed()))
-        self.assertIn('not looked at: 1', logs.output[0])
+    def test_all_that_changed_are_looked_at(self) -> None:
+        self.move(
+            self.plain_server('shelved'),
+            target='gpu2',
+            method='shelve',
+        )
+        for number in range(310):
+            server = self.plain_server(f's{number}', host='vgpu2')
+            self.servers[server]['updated'] = SINCE
+        last = self.plain_server('last')
+        self.move(last, target='gpu2', method='shelve')
+        self.assertEqual({'shelved', 'last'}, set(self.departed()))
 
     def test_gone_meanwhile(self) -> None:
         self.move(self.plain_server('a'), target='gpu2', method='shelve')

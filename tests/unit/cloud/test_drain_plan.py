@@ -320,6 +320,19 @@ def flat(lists):
     return [item for found in lists for item in found]
 
 
+class TestOldNova(TestCase):
+    """It cannot be told where to unshelve a server."""
+
+    max_compute_microversion = '2.90'
+
+    def test_never_shelved(self):
+        self.alias('a', image='')
+        move = self.move()
+        self.assertEqual(('cold', False), (move.method, move.is_blocked))
+        self.assertIn('cannot be told where to unshelve', move.why)
+        self.assertIn('compute API 2.91', self.blocked(method='shelve'))
+
+
 class TestBlocked(TestCase):
     def test_statuses(self):
         for status, words in (

@@ -280,3 +280,17 @@ class TestTakenUp(TestCase):
                 self.assert_settled(self.one, 'gpu1')
                 self.assert_nothing_leaked()
         self.assertGreater(killed, 6)
+
+
+class TestOldNova(TestCase):
+    """It cannot be told where to unshelve a server."""
+
+    max_compute_microversion = '2.90'
+
+    def test_shelving_is_refused(self) -> None:
+        self.drain()
+        self.servers[self.one]['image'] = ''
+        self.assertEqual('cold', self.plan().moves[0].method)
+        moves = self.plan(method='shelve').moves
+        self.assertEqual({True}, {move.is_blocked for move in moves})
+        self.assertIn('compute API 2.91', moves[0].why)

@@ -123,4 +123,6 @@ class TestRead(fake_cloud.TestCase, wire.TestCase):
         self.assertEqual(('gpu1', 'disabled', 'up', 2, 1, 1, 2), found.host)
         self.assertEqual(['a', 'b'], [s.name for s in found.servers])
         self.assertEqual([1, 0], [d.used for d in found.devices])
-        self.assertEqual(('abc', '2026-11-21T05:00:00Z', 'fans'), found.drain)
+        self.assertEqual(
+            ('abc', '2026-11-21T05:00:00Z', 'fans', None), found.drain
+        )

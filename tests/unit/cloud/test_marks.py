@@ -120,9 +120,16 @@ class TestMove(unittest.TestCase):
 
 
 class TestDrain(unittest.TestCase):
-    @given(HEX, st.datetimes(), st.text(max_size=200))
-    def test_round_trip(self, run: str, since: object, text: str) -> None:
-        drain = marks.Drain(run, f'{since:%Y-%m-%dT%H:%M:%SZ}', text)
+    @given(
+        HEX,
+        st.datetimes(),
+        st.text(max_size=200),
+        st.none() | st.sampled_from(('', '; was disabled: x')) | st.text(),
+    )
+    def test_round_trip(
+        self, run: str, since: object, text: str, was: str | None
+    ) -> None:
+        drain = marks.Drain(run, f'{since:%Y-%m-%dT%H:%M:%SZ}', text, was)
         self.assertEqual(drain, marks.read_drain(marks.write_drain(drain)))
 
     def test_words(self) -> None:
@@ -130,6 +137,10 @@ class TestDrain(unittest.TestCase):
         text = 'osc-gpu drain run abc since 2026-11-21T05:00:00Z'
         self.assertEqual(f'{text}: new RAM: 2 TB', marks.write_drain(drain))
         self.assertEqual(text, marks.write_drain(drain._replace(text='')))
+        self.assertEqual(
+            f'{text}: new RAM: 2 TB; was disabled: bad fan',
+            marks.write_drain(drain._replace(was='bad fan')),
+        )
 
     def test_not_ours(self) -> None:
         for text in (

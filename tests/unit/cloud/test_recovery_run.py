@@ -11,6 +11,7 @@
 # under the License.
 
 import re
+import shlex
 from typing import Any
 from unittest import mock
 
@@ -395,7 +396,42 @@ class TestNoBounce(TestCase):
         self.servers[self.server]['image'] = ''
         self._hypervisor('gpu1')['state'] = 'down'
         text = self.blocked().instructions[-1]
-        self.assertIn('--preserve-on-termination', text)
+        self.assertIn(
+            'openstack --os-compute-api-version 2.85 server volume update '
+            f'--preserve-on-termination {self.server} <volume>; ',
+            text,
+        )
+        self.assertNotIn('delete_on_termination', text)
+
+    def test_recreated_as_its_project(self) -> None:
+        self.servers[self.server]['tenant_id'] = 'p7'
+        self._hypervisor('gpu1')['state'] = 'down'
+        text = self.blocked().instructions[-1]
+        self.assertIn('as a user of its project p7: ', text)
+        self.assertIn('volumes with delete_on_termination are deleted', text)
+        self.assertIn('addresses are lost, unless', text)
+
+    def test_names_are_words_of_a_shell(self) -> None:
+        flavor = self.servers[self.server]['flavor']
+        flavor['original_name'] = 'f$(touch /tmp/pwn)'
+        self._hypervisor('gpu1')['state'] = 'down'
+        for name, argument in (
+            ('x; touch /tmp/pwn', 'x; touch /tmp/pwn'),
+            ("it's", "it's"),
+            ('--os-cloud=mine', '<name>'),
+        ):
+            for image in ('', {'id': 'i1'}):
+                self.servers[self.server] |= {'name': name, 'image': image}
+                text = self.blocked().instructions[-1]
+                create = text[text.index('server create') :]
+                words = shlex.split(create.replace('<name>', "'<name>'"))
+                self.assertEqual(argument, words[2])
+                self.assertEqual('--flavor=f$(touch /tmp/pwn)', words[3])
+                if image:
+                    self.assertEqual(f'--image={name}-rescue', words[4])
+                    self.assertIn(
+                        f'--name={shlex.quote(name + "-rescue")} ', text
+                    )
 
     def test_all_the_same(self) -> None:
         self.add_gpu_server('other')
@@ -731,7 +767,8 @@ class TestBusy(TestCase):
         found = recovery_run.recover(run, self.read(self.server))
         self.assertEqual(recovery_run.TIMED_OUT, found.result)
         self.assertIn(
-            f'openstack server set --state active {self.server}',
+            'openstack server set --auto-approve --state active '
+            f'{self.server};',
             ' '.join(found.instructions),
         )
 

@@ -50,7 +50,7 @@ ACTIONS = (
     ),
     ('shelve', (), '2.73', {'shelve': None}),
     ('offload', (), '2.73', {'shelveOffload': None}),
-    ('unshelve', (), '2.91', {'unshelve': None}),
+    ('unshelve', (), '2.73', {'unshelve': None}),
     ('unshelve', ('gpu2',), '2.91', {'unshelve': {'host': 'gpu2'}}),
 )
 

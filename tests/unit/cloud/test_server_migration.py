@@ -224,6 +224,18 @@ class TestPlan(TestCase):
         )
 
 
+class TestOldNova(TestCase):
+    """It cannot be told where to unshelve a server."""
+
+    max_compute_microversion = '2.90'
+
+    def test_never_shelved(self) -> None:
+        self.servers[self.server]['image'] = ''
+        (planned,) = self.plan()
+        self.assertEqual(move_methods.COLD, planned.order.method)
+        self.refused('takes compute API 2.91', method=move_methods.SHELVE)
+
+
 class TestGoesOn(TestCase):
     def test_where_it_was_interrupted(self) -> None:
         self.lock(self.mark('gpu1'))
@@ -458,7 +470,10 @@ class TestCarryOut(TestCase):
                 self.assertEqual(result, outcome.result)
                 if kind == 'destination':
                     recover.assert_called_once()
-                    self.assertTrue(outcome.detail.endswith('; bounced'))
+                    said = '; bounced'
+                    if healed:
+                        said += '; it is still on gpu1'
+                    self.assertTrue(outcome.detail.endswith(said))
                 else:
                     recover.assert_not_called()
 

@@ -188,10 +188,17 @@ class TestShowHost(HostTestCase):
         service['disabled_reason'] = DRAIN
         shown = self.show()
         self.assertEqual(
-            {'run': '3fa2b1', 'since': '2026-11-21T05:00:00Z', 'text': ''},
+            {
+                'run': '3fa2b1',
+                'since': '2026-11-21T05:00:00Z',
+                'text': '',
+                'was': None,
+            },
             shown['drain'],
         )
         self.assertEqual(DRAIN, shown['disabled_reason'])
+        service['disabled_reason'] = f'{DRAIN}; was disabled: bad RAM'
+        self.assertEqual('bad RAM', self.show()['drain']['was'])
         service['disabled_reason'] = 'fans'
         self.assertIsNone(self.show()['drain'])
         self.assertEqual('fans', self.show()['disabled_reason'])

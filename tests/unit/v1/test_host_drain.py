@@ -88,6 +88,29 @@ class TestDrain(TestCase):
         )
         self.assertEqual([], self.writes())
 
+    def test_one_that_may_be_restored(self) -> None:
+        """Nova lists it only if asked to, and it keeps its GPUs."""
+        self.servers[self.one]['status'] = 'SOFT_DELETED'
+        rows, error = self.ended('gpu', 'host', 'drain', 'gpu1')
+        self.assertEqual(['plain', 'one'], [row['Server'] for row in rows])
+        self.assertIn(
+            f'openstack server restore {self.one}, or openstack server '
+            f'delete --force {self.one}',
+            rows[1]['Why'],
+        )
+        self.assertIn(f'--exclude {self.one}', error)
+        self.assertEqual([], self.writes())
+        asked = [r for r in self.requests if 'soft_deleted' in r]
+        self.assertEqual(1, len(asked))
+        self.assertIn('host=gpu1', asked[0])
+        self.table('gpu', 'host', 'drain', 'gpu1', '--exclude', self.one)
+        self.assertEqual('gpu1', self.host_of(self.one))
+        self.assertNotEqual('gpu1', self.host_of(self.plain))
+
+    def test_no_other_server_of_the_host_is_asked_for(self) -> None:
+        self.table('gpu', 'host', 'drain', 'gpu1', '--dry-run')
+        self.assertFalse([r for r in self.requests if 'soft_deleted' in r])
+
     def test_requests_of_a_plan(self) -> None:
         before = len(self.requests)
         self.table('gpu', 'host', 'drain', 'gpu1', '--dry-run')
@@ -293,6 +316,42 @@ class TestUndrain(TestCase):
         ):
             line = self.fails('gpu', 'host', 'undrain', 'gpu1', '--return')
         self.assertIn('run the same command again', line)
+
+    def test_disabled_before_its_drain(self) -> None:
+        for reason in ('bad RAM', ''):
+            with self.subTest(reason):
+                self.switch('gpu1', reason)
+                self._hypervisor('gpu1')['status'] = 'disabled'
+                self.service('gpu1')['status'] = 'disabled'
+                self.openstack(
+                    'gpu', 'host', 'drain', 'gpu1', '--reason', 'fans'
+                )
+                left = self.service('gpu1')['disabled_reason']
+                self.assertIn(': fans; was disabled', left)
+                result = self.openstack('gpu', 'host', 'undrain', 'gpu1')
+                self.assertEqual(0, result.status)
+                self.assertIn('gpu1 stays disabled', result.stderr)
+                service = self.service('gpu1')
+                self.assertEqual('disabled', service['status'])
+                self.assertEqual(reason, service['disabled_reason'] or '')
+
+    def test_return_to_one_that_was_disabled_before(self) -> None:
+        self.switch('gpu1', 'bad RAM')
+        self.drain()
+        done = self.writes()
+        line = self.fails('gpu', 'host', 'undrain', 'gpu1', '--return')
+        self.assertIn('was disabled before its drain (reason: bad RAM)', line)
+        self.assertIn('--force', line)
+        self.assertEqual(done, self.writes())
+        self.table('gpu', 'host', 'undrain', 'gpu1', '--return', '--force')
+        self.assert_settled(self.one, 'gpu1')
+        self.assertEqual('enabled', self.service('gpu1')['status'])
+
+    def test_forced(self) -> None:
+        self.switch('gpu1', 'bad RAM')
+        self.drain()
+        self.ok('gpu', 'host', 'undrain', 'gpu1', '--force')
+        self.assertEqual('enabled', self.service('gpu1')['status'])
 
     def test_nothing_tells_who_returns(self) -> None:
         line = self.fails('gpu', 'host', 'undrain', 'gpu1', '--return')

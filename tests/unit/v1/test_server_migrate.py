@@ -249,7 +249,7 @@ class TestFailures(TestCase):
         ) as recover:
             (row,) = self.table(*MIGRATE, 'train', '--recover', '--wait', '7')
         self.assertEqual('recovered', row['Result'])
-        self.assertTrue(row['Detail'].endswith('; bounced'))
+        self.assertTrue(row['Detail'].endswith('; bounced; it is on gpu2'))
         self.assertEqual(7, recover.call_args.kwargs['wait'])
 
     def test_recover_and_go_on(self) -> None:

@@ -265,7 +265,7 @@ def _wish(
         return (
             host != snapshot.host.host
             and (not targets or host in targets)
-            and limits.is_open(key, host, seeking)
+            and not limits.why_not(key, host, seeking)
         )
 
     return move_packing.Wish(
@@ -276,7 +276,7 @@ def _wish(
             for host in snapshot.cloud.hosts
             if not is_open(services.get(host.name, ''))
         ),
-        limits.apart(key),
+        limits.apart(key, seeking),
     )
 
 

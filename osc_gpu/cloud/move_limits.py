@@ -20,6 +20,7 @@ setup_instance_group); one that was asked for in an availability zone stays in
 it.
 """
 
+import collections
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -72,32 +73,41 @@ class Limits:
         """Return the groups that a server is in."""
         return tuple(g for g in self.groups if server_id in g.members)
 
-    def apart(self, server_id: str) -> frozenset[str]:
-        """Return what no two servers on one host may have in common."""
-        groups = self.groups_of(server_id)
-        return frozenset(g.id for g in groups if not g.is_affinity)
+    def apart(
+        self, server_id: str, leaving: Collection[str]
+    ) -> frozenset[str]:
+        """Return what no two servers on one host may have in common.
 
-    def is_open(
+        :param leaving: servers that look for a host at the same time
+        """
+        return frozenset(
+            group.id
+            for group in self.groups_of(server_id)
+            if not group.is_affinity
+            and group.per_host < self._most(group, frozenset(leaving))
+        )
+
+    def why_not(
         self, server_id: str, host: str, leaving: Collection[str] = ()
-    ) -> bool:
-        """Tell whether a server may go to a host.
+    ) -> str:
+        """Say what keeps a server from a host; '' if nothing does.
 
         :param leaving: servers that are not counted where they are
         """
-        zone = self.zones.get(self.pinned.get(server_id, ''))
-        if zone is not None and host not in zone:
-            return False
+        pinned = self.pinned.get(server_id, '')
+        if host not in self.zones.get(pinned, (host,)):
+            return _("it was asked for in availability zone %s") % pinned
         for group in self.groups_of(server_id):
             others = self._others(group, server_id)
             if group.is_affinity:
                 if others and host not in others.values():
-                    return False
+                    return _("server group %s (affinity)") % group.name
             elif group.per_host <= sum(
                 place == host and other not in leaving
                 for other, place in others.items()
             ):
-                return False
-        return True
+                return _("server group %s (anti-affinity)") % group.name
+        return ''
 
     def held_by(self, server_id: str, *, is_shelved: bool = False) -> str:
         """Say which group keeps a server on its host; '' if none does.
@@ -115,6 +125,15 @@ class Limits:
                 return held % {'name': group.name} + ('' if others else alone)
         return ''
 
+    def _most(self, group: Group, leaving: frozenset[str]) -> int:
+        """Return how many of a group one host may come to have."""
+        staying = collections.Counter(
+            self.hosts_of[member]
+            for member in group.members - leaving
+            if member in self.hosts_of
+        )
+        return max(staying.values(), default=0) + len(group.members & leaving)
+
     def _others(self, group: Group, server_id: str) -> Mapping[str, str]:
         """Return where the other servers of a group are."""
         return {
@@ -128,12 +147,12 @@ def read(
     conn: connection.Connection,
     computes: Iterable[hypervisors.Hypervisor],
     aggregates: Iterable[host_aggregates.Aggregate],
-    host: str,
+    sources: Iterable[str],
 ) -> Limits:
-    """Read what is in the way of the servers on a host.
+    """Read what is in the way of the servers that leave some hosts.
 
-    One request, one more if there are server groups, and one if there are
-    availability zones.
+    One request, one more if there are server groups, and one for each of the
+    hosts if there are availability zones.
 
     :param computes: with the servers on them
     """
@@ -146,7 +165,7 @@ def read(
     return Limits(
         groups=_read_groups(conn),
         zones=zones,
-        pinned=_read_pinned(conn, host) if zones else {},
+        pinned=_read_pinned(conn, sources) if zones else {},
         hosts_of={
             server: compute.host
             for compute in computes
@@ -183,17 +202,19 @@ def _read_groups(conn: connection.Connection) -> tuple[Group, ...]:
         ]
 
 
-def _read_pinned(conn: connection.Connection, host: str) -> Mapping[str, str]:
-    """Read the zones that servers on a host were asked for in."""
-    found = rest.pages(
-        conn.compute,
-        '/servers/detail',
-        'servers',
-        _PINNED,
-        {'host': host, 'all_tenants': 'True'},
-    )
+def _read_pinned(
+    conn: connection.Connection, hosts: Iterable[str]
+) -> Mapping[str, str]:
+    """Read the zones that servers on some hosts were asked for in."""
     return {
         server['id']: server['pinned_availability_zone']
-        for server in found
+        for host in hosts
+        for server in rest.pages(
+            conn.compute,
+            '/servers/detail',
+            'servers',
+            _PINNED,
+            {'host': host, 'all_tenants': 'True'},
+        )
         if server.get('pinned_availability_zone')
     }

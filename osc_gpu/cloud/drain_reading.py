@@ -303,7 +303,11 @@ def _with_room(
             conn, cloud, names, requests, at_once
         ),
         limits=move_limits.read(
-            conn, computes.values(), aggregates, [snapshot.host.host]
+            conn,
+            computes.values(),
+            aggregates,
+            found,
+            [snapshot.host.host],
         ),
         traits={
             server: move_methods.device_traits(sample.held, providers)

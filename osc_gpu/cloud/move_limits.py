@@ -11,13 +11,14 @@
 # under the License.
 
 
-"""What keeps servers from hosts that have room: groups and zones.
+"""What keeps servers from hosts that have room: groups, zones, tenants.
 
-Nova heeds both when it moves a server, whoever names the host. A server of a
+Nova heeds them when it moves a server, whoever names the host. A server of a
 group with the policy affinity goes only where the group has a member by now,
 itself included, so that alone it goes nowhere (nova/scheduler/utils.py,
 setup_instance_group); one that was asked for in an availability zone stays in
-it.
+it. A host in aggregates that name projects is for these only
+(nova/scheduler/filters/aggregate_multitenancy_isolation.py).
 """
 
 import collections
@@ -32,6 +33,7 @@ from openstack import connection
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import rest
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 #: From here on a group has one policy, with rules.
@@ -41,6 +43,9 @@ _GROUPS = '2.64'
 _PINNED = '2.96'
 
 _ZONE = 'availability_zone'
+
+#: What metadata begins with that names the projects that a host is for.
+_TENANTS = 'filter_tenant_id'
 
 
 class Group(NamedTuple):
@@ -59,7 +64,8 @@ class Limits:
 
     ``zones`` are the hosts of each availability zone but the default one,
     ``pinned`` the zones of servers that were asked for in one, ``hosts_of``
-    where servers are.
+    where servers are. ``tenants`` are the projects of each host that is not
+    for all, ``projects`` those of servers.
     """
 
     groups: tuple[Group, ...] = ()
@@ -68,6 +74,10 @@ class Limits:
     )
     pinned: Mapping[str, str] = dataclasses.field(default_factory=dict)
     hosts_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tenants: Mapping[str, frozenset[str]] = dataclasses.field(
+        default_factory=dict
+    )
+    projects: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def groups_of(self, server_id: str) -> tuple[Group, ...]:
         """Return the groups that a server is in."""
@@ -97,6 +107,9 @@ class Limits:
         pinned = self.pinned.get(server_id, '')
         if host not in self.zones.get(pinned, (host,)):
             return _("it was asked for in availability zone %s") % pinned
+        project = self.projects.get(server_id, '')
+        if project not in self.tenants.get(host, (project,)):
+            return _("an aggregate keeps it for other projects")
         for group in self.groups_of(server_id):
             others = self._others(group, server_id)
             if group.is_affinity:
@@ -146,10 +159,11 @@ class Limits:
 def read(
     conn: connection.Connection,
     computes: Iterable[hypervisors.Hypervisor],
-    aggregates: Iterable[host_aggregates.Aggregate],
+    aggregates: Collection[host_aggregates.Aggregate],
+    found: Collection[servers.GpuServer],
     sources: Iterable[str],
 ) -> Limits:
-    """Read what is in the way of the servers that leave some hosts.
+    """Read what is in the way of servers that leave some hosts.
 
     One request, one more if there are server groups, and one for each of the
     hosts if there are availability zones.
@@ -171,7 +185,24 @@ def read(
             for compute in computes
             for server in compute.servers
         },
+        tenants=_tenants(aggregates),
+        projects={server.id: server.project_id for server in found},
     )
+
+
+def _tenants(
+    aggregates: Iterable[host_aggregates.Aggregate],
+) -> Mapping[str, frozenset[str]]:
+    """Return the projects of the hosts that are not for all of them."""
+    named = {
+        host: [found[key] for key in found if key.startswith(_TENANTS)]
+        for host, found in host_aggregates.values(aggregates).items()
+    }
+    return {
+        host: frozenset().union(*projects)
+        for host, projects in named.items()
+        if projects
+    }
 
 
 def _read_groups(conn: connection.Connection) -> tuple[Group, ...]:

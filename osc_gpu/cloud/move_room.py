@@ -134,6 +134,7 @@ def read(
             conn,
             hypervisors.read(conn, with_servers=True).values(),
             aggregates,
+            found.values(),
             sorted({s.host for s in found.values() if s.host}),
         ),
     )

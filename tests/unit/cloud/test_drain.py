@@ -203,9 +203,12 @@ class TestTrouble(TestCase):
             [('one', steps.FAILED, 'gpu1'), ('plain', MIGRATED, 'cpu1')], done
         )
         self.assertEqual(
-            3,
-            self.said.count('one: migrate to gpu2')
-            + sum(said == 'one: migrate' for said in self.said),
+            ['gpu2', 'gpu3', 'gpu2'],
+            [
+                said.removeprefix('one: migrate to ')
+                for said in self.said
+                if said.startswith('one: migrate')
+            ],
         )
         self.assertFalse(self.servers[self.one]['locked'])
         self.assert_settled(self.one, 'gpu1')
@@ -216,10 +219,26 @@ class TestTrouble(TestCase):
         self.assertIn('plain: migrate to cpu1', self.said)
         self.assertIn('plain: migrate', self.said)
 
-    def test_but_not_for_who_takes_pci_devices(self) -> None:
+    def test_who_takes_pci_devices_goes_elsewhere(self) -> None:
+        """Each host is to be looked at before, so Nova does not choose."""
         self.spoil(self.one, 'no valid host')
-        self.drain()
-        self.assertEqual(2, self.said.count('one: migrate to gpu2'))
+        done = self.drain()
+        self.assertIn(('one', MIGRATED, 'gpu3'), done)
+        self.assertIn('one: migrate to gpu2', self.said)
+
+    def test_no_host_is_left(self) -> None:
+        self.spoil(self.one, *9 * ['no valid host'])
+        task = drain.Task('gpu1', targets=('gpu2',), gpu_only=True, wait=5)
+        prepared = drain.prepare(self.conn, task)
+        drain.begin(self.conn, prepared)
+        (outcome,) = drain.carry_out(self.conn, prepared, self.said.append)
+        self.assertEqual(steps.FAILED, outcome.result)
+        self.assertTrue(
+            outcome.detail.endswith(
+                '; no host is left but gpu2, tried before'
+            ),
+            outcome.detail,
+        )
 
     def test_but_not_if_the_user_names_targets(self) -> None:
         self.spoil(self.plain, 'no valid host')

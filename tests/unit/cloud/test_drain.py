@@ -450,3 +450,5 @@ class TestService(TestCase):
         self.assertEqual('', why())
         self.disturb('os-services', 503)
         self.assertEqual('', why())
+        self.hypervisors.remove(self._hypervisor('gpu1'))
+        self.assertIn("not begun: No compute service host named 'gpu1'", why())

@@ -90,6 +90,14 @@ class Prepared:
     plan: drain_plan.Plan
 
 
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What became of servers; ``unknown`` says why there may be more left."""
+
+    outcomes: Outcomes = ()
+    unknown: str = ''
+
+
 def prepare(conn: connection.Connection, task: Task) -> Prepared:
     """Find out how the servers of a host would leave it; change nothing.
 
@@ -170,7 +178,7 @@ def carry_out(
     conn: connection.Connection,
     prepared: Prepared,
     say: Callable[[str], None],
-) -> Outcomes:
+) -> Done:
     """Move the servers away, in rounds; say what became of each.
 
     Those of migration_state.read_world and the moves, one before each move,
@@ -181,7 +189,7 @@ def carry_out(
     """
     task = prepared.task
     if not prepared.plan.moves:
-        return ()
+        return Done()
     run = migration.Run(
         conn, migration_state.read_world(conn), task.timeout, say
     )
@@ -204,7 +212,10 @@ def carry_out(
             unsettled=unsettled(prepared.plan),
         ),
     )
-    return (*map(planner.with_tried, outcomes), *planner.refused)
+    return Done(
+        (*map(planner.with_tried, outcomes), *planner.refused),
+        planner.unknown,
+    )
 
 
 def unsettled(plan: drain_plan.Plan) -> frozenset[str]:
@@ -253,6 +264,7 @@ class _Planner:
         self._refused: dict[str, migration.Outcome] = {}
         self._failed: dict[str, list[str]] = {}
         self._stuck: set[str] = set()
+        self.unknown = ''
         self._conn = conn
         self._prepared = prepared
 
@@ -299,13 +311,12 @@ class _Planner:
             plan = _plan(self._conn, self._prepared.task, self._failed)
         except _UNPLANNED as exc:
             # What has moved is to be told in any case.
-            LOG.warning(
-                _("What is left on %(host)s is not known: %(why)s"),
-                {
-                    'host': self._prepared.service.host,
-                    'why': errors.explain(exc, self._conn),
-                },
-            )
+            self.unknown = _(
+                "What is left on %(host)s is not known: %(why)s"
+            ) % {
+                'host': self._prepared.service.host,
+                'why': errors.explain(exc, self._conn),
+            }
             return []
         return self._rest(plan, done)
 

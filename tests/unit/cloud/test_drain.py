@@ -14,6 +14,7 @@
 import dataclasses
 import logging
 import threading
+from typing import Any
 from unittest import mock
 
 from osc_lib import exceptions
@@ -258,6 +259,19 @@ class TestTrouble(TestCase):
         )
         self.assertTrue(self.servers[self.one]['locked'])
         self.assertFalse(self.servers[self.plain]['locked'])
+
+    def test_who_is_not_begun_again_is_unlocked(self) -> None:
+        """It failed without harm before, and stayed locked since."""
+        two = self.add_gpu_server('two')
+        for server in (self.one, two):
+            self.spoil(server, 'no valid host', 'rollback')
+        done = self.drain(gpu_only=True)
+        found = {self.named(name)['locked']: r for name, r, _host in done}
+        self.assertEqual({True: steps.POISONED, False: steps.FAILED}, found)
+
+    def named(self, name: str) -> Any:
+        (found,) = (s for s in self.servers.values() if s['name'] == name)
+        return found
 
     def test_poison_stops_nobody_if_so_wished(self) -> None:
         self.spoil(self.one, 'rollback')

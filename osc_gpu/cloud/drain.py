@@ -90,6 +90,14 @@ class Prepared:
     plan: drain_plan.Plan
 
 
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What became of servers; ``unknown`` says why there may be more left."""
+
+    outcomes: Outcomes = ()
+    unknown: str = ''
+
+
 def prepare(conn: connection.Connection, task: Task) -> Prepared:
     """Find out how the servers of a host would leave it; change nothing.
 
@@ -120,7 +128,11 @@ def is_passing(move: drain_plan.Move, host: str) -> bool:
     )
 
 
-def _plan(conn: connection.Connection, task: Task) -> drain_plan.Plan:
+def _plan(
+    conn: connection.Connection,
+    task: Task,
+    failed: drain_plan.Failed | None = None,
+) -> drain_plan.Plan:
     return drain_plan.read(
         conn,
         task.host,
@@ -129,6 +141,7 @@ def _plan(conn: connection.Connection, task: Task) -> drain_plan.Plan:
         gpu_only=task.gpu_only,
         method=task.method,
         at_once=task.at_once,
+        failed=failed,
     )
 
 
@@ -156,7 +169,7 @@ def carry_out(
     conn: connection.Connection,
     prepared: Prepared,
     say: Callable[[str], None],
-) -> Outcomes:
+) -> Done:
     """Move the servers away, in rounds; say what became of each.
 
     Those of migration_state.read_world and the moves, one before each move,
@@ -167,7 +180,7 @@ def carry_out(
     """
     task = prepared.task
     if not prepared.plan.moves:
-        return ()
+        return Done()
     run = migration.Run(
         conn, migration_state.read_world(conn), task.timeout, say
     )
@@ -190,7 +203,10 @@ def carry_out(
             unsettled=unsettled(prepared.plan),
         ),
     )
-    return (*outcomes, *planner.refused)
+    return Done(
+        (*map(planner.with_tried, outcomes), *planner.refused),
+        planner.unknown,
+    )
 
 
 def unsettled(plan: drain_plan.Plan) -> frozenset[str]:
@@ -237,6 +253,9 @@ class _Planner:
         self, conn: connection.Connection, prepared: Prepared
     ) -> None:
         self._refused: dict[str, migration.Outcome] = {}
+        self._failed: dict[str, list[str]] = {}
+        self._stuck: set[str] = set()
+        self.unknown = ''
         self._conn = conn
         self._prepared = prepared
 
@@ -258,23 +277,52 @@ class _Planner:
             failed_at='' if task.targets else failed_at,
         )
 
+    def with_tried(self, outcome: migration.Outcome) -> migration.Outcome:
+        """Say of a server that failed everywhere that no host is left."""
+        server_id = outcome.server.id
+        if server_id not in self._stuck or not moving_rounds.may_try_again(
+            outcome
+        ):
+            return outcome
+        return dataclasses.replace(
+            outcome,
+            detail=_("%(why)s; no host is left but %(tried)s, tried before")
+            % {
+                'why': outcome.detail,
+                'tried': ', '.join(self._failed[server_id]),
+            },
+        )
+
     def again(self, done: Outcomes) -> list[migration_steps.Order]:
         """Return the orders for who is left, and for who came meanwhile."""
         try:
             if not self._has_more(done):
                 return []
-            plan = _plan(self._conn, self._prepared.task)
+            self._remember(done)
+            plan = _plan(self._conn, self._prepared.task, self._failed)
         except _UNPLANNED as exc:
             # What has moved is to be told in any case.
-            LOG.warning(
-                _("What is left on %(host)s is not known: %(why)s"),
-                {
-                    'host': self._prepared.service.host,
-                    'why': errors.explain(exc, self._conn),
-                },
-            )
+            self.unknown = _(
+                "What is left on %(host)s is not known: %(why)s"
+            ) % {
+                'host': self._prepared.service.host,
+                'why': errors.explain(exc, self._conn),
+            }
             return []
         return self._rest(plan, done)
+
+    def _remember(self, done: Outcomes) -> None:
+        """Take down where servers failed that are to go elsewhere now."""
+        for outcome in done:
+            target, server = outcome.order.target, outcome.server
+            if (
+                target
+                and moving_rounds.may_try_again(outcome)
+                and (server.gpu_request.aliases or self._prepared.task.targets)
+            ):
+                tried = self._failed.setdefault(server.id, [])
+                if target not in tried:
+                    tried.append(target)
 
     def _has_more(self, done: Outcomes) -> bool:
         if any(moving_rounds.may_try_again(o) for o in done):
@@ -304,6 +352,8 @@ class _Planner:
                 continue
             else:
                 target = before.order.target if before else ''
+                if move.target in self._failed.get(move.server.id, ()):
+                    self._stuck.add(move.server.id)
                 orders.append(self.order(move, target))
         return orders
 

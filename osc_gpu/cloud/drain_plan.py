@@ -48,6 +48,10 @@ _WAYS_OUT = {
 }
 
 
+#: The compute services' hosts where servers failed, by server.
+Failed = Mapping[str, Collection[str]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Move:
     """How one server leaves the host, or why it does not.
@@ -97,6 +101,7 @@ def read(
     gpu_only: bool = False,
     method: str = '',
     at_once: int = 1,
+    failed: Failed | None = None,
 ) -> Plan:
     """Plan how the servers of a host leave it; drain_reading.read counts.
 
@@ -105,22 +110,28 @@ def read(
     :param gpu_only: leave the servers without a GPU
     :param method: one of move_methods for all; '' to choose for each
     :param at_once: how many servers shall move side by side
+    :param failed: see plan
     :raises osc_lib.exceptions.CommandError: there is no such host or server,
         or it is none that servers can go to
     """
     snapshot = drain_reading.read(
         conn, host, targets=targets, excluded=excluded, gpu_only=gpu_only
     )
-    return plan(snapshot, method, at_once)
+    return plan(snapshot, method, at_once, failed or {})
 
 
 def plan(
-    snapshot: drain_reading.Snapshot, method: str = '', at_once: int = 1
+    snapshot: drain_reading.Snapshot,
+    method: str,
+    at_once: int,
+    failed: Failed,
 ) -> Plan:
     """Plan how the servers of a host leave it.
 
     :param method: one of move_methods for all; '' to choose for each
     :param at_once: how many servers shall move side by side
+    :param failed: where servers failed before: they go there only if there is
+        room for them nowhere else, as what was in their way may be gone
     """
     drafts = [
         draft
@@ -135,9 +146,7 @@ def plan(
         for request in [resource_request.read_server(draft.server)]
         if draft.seeks and request is not None
     }
-    packed = move_packing.pack(
-        snapshot.cloud, wishes.values(), at_once=at_once
-    )
+    packed = _pack(snapshot, wishes, at_once, failed)
     moves = [_move(snapshot, draft, packed, wishes) for draft in drafts]
     order = {key: number for number, key in enumerate(packed.places)}
     moves.sort(
@@ -261,6 +270,33 @@ def _under_way_record(
 # Where it goes.
 
 
+def _pack(
+    snapshot: drain_reading.Snapshot,
+    wishes: Mapping[str, move_packing.Wish],
+    at_once: int,
+    failed: Failed,
+) -> move_packing.Packed:
+    """Find a host for each server, another one than where it failed."""
+    names = {h: name for name, h in _services(snapshot).items()}
+    others = {
+        key: wish._replace(
+            away_from=wish.away_from.union(
+                names.get(host, host) for host in failed.get(key, ())
+            )
+        )
+        for key, wish in wishes.items()
+    }
+    packed = move_packing.pack(
+        snapshot.cloud, others.values(), at_once=at_once
+    )
+    stuck = {key: wishes[key] for key in packed.unplaced if key in failed}
+    if not stuck:
+        return packed
+    return move_packing.pack(
+        snapshot.cloud, {**others, **stuck}.values(), at_once=at_once
+    )
+
+
 def _wish(
     snapshot: drain_reading.Snapshot,
     key: str,
@@ -275,7 +311,7 @@ def _wish(
         return (
             host != snapshot.host.host
             and (not targets or host in targets)
-            and limits.is_open(key, host, seeking)
+            and not limits.why_not(key, host, seeking)
         )
 
     return move_packing.Wish(
@@ -286,7 +322,7 @@ def _wish(
             for host in snapshot.cloud.hosts
             if not is_open(services.get(host.name, ''))
         ),
-        limits.apart(key),
+        limits.apart(key, seeking),
     )
 
 

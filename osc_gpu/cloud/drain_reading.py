@@ -30,7 +30,6 @@ from osc_gpu.cloud import audit_model
 from osc_gpu.cloud import capacity_hosts
 from osc_gpu.cloud import capacity_reading
 from osc_gpu.cloud import compute_version
-from osc_gpu.cloud import drain_limits
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hosts
 from osc_gpu.cloud import hypervisors
@@ -38,6 +37,7 @@ from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration_checks
 from osc_gpu.cloud import migration_records
 from osc_gpu.cloud import migration_state
+from osc_gpu.cloud import move_limits
 from osc_gpu.cloud import move_methods
 from osc_gpu.cloud import placement
 from osc_gpu.cloud import resource_request
@@ -65,8 +65,8 @@ class Snapshot:
     )
     states: tuple[migration_state.State, ...] = ()
     targets: frozenset[str] = frozenset()
-    limits: drain_limits.Limits = dataclasses.field(
-        default_factory=drain_limits.Limits
+    limits: move_limits.Limits = dataclasses.field(
+        default_factory=move_limits.Limits
     )
     traits: Mapping[str, tuple[frozenset[str], ...]] = dataclasses.field(
         default_factory=dict
@@ -86,7 +86,7 @@ def read(
 
     Six requests, and one if the host has servers that Nova lists nowhere
     else. If there is anything to move, three more (and the few of
-    placement.read_trees), those of drain_limits.read, one for each class and
+    placement.read_trees), those of move_limits.read, one for each class and
     amount that the servers' flavors ask one provider for, and up to three for
     each set of aliases. For each server with an alias one, if any device of
     the host can be moved while in use; for each that is on its way without a
@@ -330,8 +330,12 @@ def _with_room(
         cloud=capacity_reading.with_refusals(
             conn, cloud, names, requests, at_once
         ),
-        limits=drain_limits.read(
-            conn, computes.values(), aggregates, snapshot.host.host
+        limits=move_limits.read(
+            conn,
+            computes.values(),
+            aggregates,
+            found,
+            [snapshot.host.host],
         ),
         traits={
             server: move_methods.device_traits(sample.held, providers)

@@ -339,18 +339,18 @@ def _pack(
     """Find out whether there is room on the host for all of them."""
     if not looks:
         return move_packing.Packed({}, {})
-    cloud = move_room.read(
+    room = move_room.read(
         conn,
         world,
         {look.server.id: look.server for look in looks},
         {look.server.id: look.held[look.server.id].held for look in looks},
     )
     homes = {h.id for h in world.hypervisors.values() if h.host == host}
-    return move_packing.pack(
-        _opened(cloud, homes),
-        move_room.wishes(
-            world, ((look.server, look.server.host) for look in looks), host
-        ),
+    return move_room.pack(
+        world,
+        room._replace(cloud=_opened(room.cloud, homes)),
+        [(look.server, look.server.host) for look in looks],
+        host,
     )
 
 

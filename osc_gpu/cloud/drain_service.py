@@ -249,6 +249,8 @@ def why_stop(conn: connection.Connection, host: str) -> str:
         service = read(conn, host)
     except errors.REFUSALS:
         return ''
+    except exceptions.CommandError as exc:
+        return _("not begun: %s") % exc
     if service.is_enabled:
         return _("not begun, as somebody has enabled %s meanwhile") % host
     if service.drain is None:

@@ -66,7 +66,8 @@ def lanes(
 
     A server has a lane for itself unless it takes PCI devices that Placement
     knows of. Where Nova chooses the host of any of these, it may be that of
-    all others.
+    all others. Who is on its way already goes first, as it may keep others
+    from its host until it is settled.
     """
     orders = tuple(orders)
     taking = [order for order in orders if _takes_devices(order, world)]
@@ -77,7 +78,24 @@ def lanes(
         if _takes_devices(order, world):
             key = 'any host' if is_open else f'host {order.target}'
         found.setdefault(key, []).append(order)
-    return tuple(tuple(lane) for lane in found.values())
+    return tuple(
+        tuple(sorted(lane, key=lambda order: _is_to_arrive(order, world)))
+        for lane in found.values()
+    )
+
+
+def _is_to_arrive(
+    order: migration_steps.Order, world: audit_model.Snapshot
+) -> bool:
+    """Tell whether a server has yet to be given devices of its target.
+
+    Whoever has taken them has only to be seen through.
+    """
+    return (
+        _takes_devices(order, world)
+        and order.server.host != order.target
+        and world.is_idle(order.server)
+    )
 
 
 def _takes_devices(
@@ -188,23 +206,25 @@ class _Work:
         return self._settle(outcome)
 
     def _untidy(self, order: migration_steps.Order) -> str:
-        """Say why a host is not fit for a server; each is looked at once.
+        """Say why a host is not fit for a server now.
 
-        What moves there is settled one by one, so it stays fit. Whoever has
-        taken its devices there has only to be seen through.
+        Whoever came there since the one before, or was left unconfirmed, may
+        hold too much.
         """
-        world, server = self._run.world, order.server
-        if (
-            not order.target
-            or not _takes_devices(order, world)
-            or server.host == order.target
-            or not world.is_idle(server)
-        ):
+        if not order.target or not _is_to_arrive(order, self._run.world):
             return ''
-        if order.target not in self._untidy_hosts:
-            self._untidy_hosts[order.target] = moving_hosts.tidy(
-                self._run, order.target, self._rules.wait
-            )
+        left = [
+            outcome.server.id
+            for outcome in self.done
+            if outcome.result != migration_steps.MIGRATED
+        ]
+        self._untidy_hosts[order.target] = moving_hosts.tidy(
+            self._run,
+            order.target,
+            self._rules.wait,
+            self._untidy_hosts.get(order.target, ''),
+            left,
+        )
         return self._untidy_hosts[order.target]
 
     def _may_not(self) -> str:

@@ -18,6 +18,7 @@ a host that has more room for somebody else now.
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import dataclasses
 
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_steps
@@ -55,7 +56,9 @@ def move(
     for left in reversed(range(MOST_ROUNDS)):
         order += [o.server.id for o in orders if o.server.id not in outcomes]
         done = moving_lanes.move(run, orders, rules)
-        outcomes |= {o.server.id: o for o in done}
+        outcomes |= {
+            o.server.id: _of_both(outcomes.get(o.server.id), o) for o in done
+        }
         is_stopped = any(o.result == migration_steps.NOT_BEGUN for o in done)
         orders = ()
         if left and not is_stopped:
@@ -72,6 +75,18 @@ def move(
         settled = moving.settle(run, failed, rules.wait)
         outcomes |= {o.server.id: o for o in settled}
     return tuple(outcomes[key] for key in order)
+
+
+def _of_both(
+    before: migration.Outcome | None, now: migration.Outcome
+) -> migration.Outcome:
+    """Return what became of a server that was perhaps tried before.
+
+    One that is not begun again has failed, and is still locked from that.
+    """
+    if before is None or now.result != migration_steps.NOT_BEGUN:
+        return now
+    return dataclasses.replace(before, detail=f'{before.detail}; {now.detail}')
 
 
 def may_try_again(outcome: migration.Outcome) -> bool:

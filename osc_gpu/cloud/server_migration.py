@@ -267,22 +267,20 @@ def _pack(
     new = [look for look in looks if look.seeks and look.server.own_flavor]
     if not new:
         return move_packing.Packed({}, {})
-    cloud = move_room.read(
+    room = move_room.read(
         conn,
         world,
         {look.server.id: look.server for look in new},
         {look.server.id: look.held[look.server.id].held for look in new},
         wish.also,
     )
-    return move_packing.pack(
-        cloud,
-        move_room.wishes(
-            world,
-            ((look.server, look.source) for look in new),
-            wish.target,
-            wish.also,
-        ),
-        at_once=wish.at_once,
+    return move_room.pack(
+        world,
+        room,
+        [(look.server, look.source) for look in new],
+        wish.target,
+        wish.also,
+        wish.at_once,
     )
 
 

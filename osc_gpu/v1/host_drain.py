@@ -139,10 +139,12 @@ run again: it goes on where the servers stand (admin only).""")
             return self._show_plan(moves)
         with interrupts.explained(move_columns.INTERRUPTED):
             drain.begin(self.connection, prepared)
-            outcomes = drain.carry_out(
+            done = drain.carry_out(
                 self.connection, prepared, terminal.progress()
             )
-        return self._show_outcomes(outcomes)
+        table = self._show_outcomes(done.outcomes)
+        self.failure = '; '.join(filter(None, (self.failure, done.unknown)))
+        return table
 
 
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:

@@ -51,7 +51,8 @@ killed is run again: it goes on where the servers stand (admin only).""")
             type=options.not_empty,
             help=_(
                 "Host to migrate to, as its compute service is named "
-                "(default: Nova chooses)"
+                "(default: for a server with a PCI alias, or that is "
+                "shelved, one that is proven to have room; else Nova chooses)"
             ),
         )
         parser.add_argument(

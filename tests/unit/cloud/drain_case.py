@@ -74,7 +74,8 @@ class TestCase(moving_case.TestCase):
         blocked = [m.why for m in prepared.plan.moves if m.is_blocked]
         self.assertEqual([], blocked)
         drain.begin(self.conn, prepared)
-        return brief(drain.carry_out(self.conn, prepared, self.said.append))
+        self.done = drain.carry_out(self.conn, prepared, self.said.append)
+        return brief(self.done.outcomes)
 
     def bring_back(self, host: str = 'gpu1', **task: Any) -> list[Any]:
         """Undrain a host with --return; return the like."""

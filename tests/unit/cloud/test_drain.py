@@ -14,6 +14,7 @@
 import dataclasses
 import logging
 import threading
+from typing import Any
 from unittest import mock
 
 from osc_lib import exceptions
@@ -218,9 +219,12 @@ class TestTrouble(TestCase):
             [('one', steps.FAILED, 'gpu1'), ('plain', MIGRATED, 'cpu1')], done
         )
         self.assertEqual(
-            3,
-            self.said.count('one: migrate to gpu2')
-            + sum(said == 'one: migrate' for said in self.said),
+            ['gpu2', 'gpu3', 'gpu2'],
+            [
+                said.removeprefix('one: migrate to ')
+                for said in self.said
+                if said.startswith('one: migrate')
+            ],
         )
         self.assertFalse(self.servers[self.one]['locked'])
         self.assert_settled(self.one, 'gpu1')
@@ -231,10 +235,27 @@ class TestTrouble(TestCase):
         self.assertIn('plain: migrate to cpu1', self.said)
         self.assertIn('plain: migrate', self.said)
 
-    def test_but_not_for_who_takes_pci_devices(self) -> None:
+    def test_who_takes_pci_devices_goes_elsewhere(self) -> None:
+        """Each host is to be looked at before, so Nova does not choose."""
         self.spoil(self.one, 'no valid host')
-        self.drain()
-        self.assertEqual(2, self.said.count('one: migrate to gpu2'))
+        done = self.drain()
+        self.assertIn(('one', MIGRATED, 'gpu3'), done)
+        self.assertIn('one: migrate to gpu2', self.said)
+
+    def test_no_host_is_left(self) -> None:
+        self.spoil(self.one, *9 * ['no valid host'])
+        task = drain.Task('gpu1', targets=('gpu2',), gpu_only=True, wait=5)
+        prepared = drain.prepare(self.conn, task)
+        drain.begin(self.conn, prepared)
+        done = drain.carry_out(self.conn, prepared, self.said.append)
+        (outcome,) = done.outcomes
+        self.assertEqual(steps.FAILED, outcome.result)
+        self.assertTrue(
+            outcome.detail.endswith(
+                '; no host is left but gpu2, tried before'
+            ),
+            outcome.detail,
+        )
 
     def test_but_not_if_the_user_names_targets(self) -> None:
         self.spoil(self.plain, 'no valid host')
@@ -253,6 +274,19 @@ class TestTrouble(TestCase):
         )
         self.assertTrue(self.servers[self.one]['locked'])
         self.assertFalse(self.servers[self.plain]['locked'])
+
+    def test_who_is_not_begun_again_is_unlocked(self) -> None:
+        """It failed without harm before, and stayed locked since."""
+        two = self.add_gpu_server('two')
+        for server in (self.one, two):
+            self.spoil(server, 'no valid host', 'rollback')
+        done = self.drain(gpu_only=True)
+        found = {self.named(name)['locked']: r for name, r, _host in done}
+        self.assertEqual({True: steps.POISONED, False: steps.FAILED}, found)
+
+    def named(self, name: str) -> Any:
+        (found,) = (s for s in self.servers.values() if s['name'] == name)
+        return found
 
     def test_poison_stops_nobody_if_so_wished(self) -> None:
         self.spoil(self.one, 'rollback')
@@ -300,10 +334,8 @@ class TestTrouble(TestCase):
 
     def test_what_is_left_cannot_be_seen(self) -> None:
         self.disturb(r'GET /servers/detail\?.*host=gpu1', 503, after=1)
-        with self.assertLogs('osc_gpu.cloud.drain', 'WARNING') as logs:
-            done = self.drain()
-        self.assertEqual(2, len(done))
-        self.assertIn('What is left on gpu1 is not known', logs.output[0])
+        self.assertEqual({MIGRATED}, {r for _n, r, _h in self.drain()})
+        self.assertIn('What is left on gpu1 is not known', self.done.unknown)
 
     def test_a_repair_that_is_refused(self) -> None:
         self.doubles = True
@@ -476,3 +508,5 @@ class TestService(TestCase):
         self.assertEqual('', why())
         self.disturb('os-services', 503)
         self.assertEqual('', why())
+        self.hypervisors.remove(self._hypervisor('gpu1'))
+        self.assertIn("not begun: No compute service host named 'gpu1'", why())

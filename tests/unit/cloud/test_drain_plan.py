@@ -551,6 +551,29 @@ class TestLimits(TestCase):
         self.groups[0]['policy'] = 'soft-affinity'
         self.assertEqual('gpu2', self.move().target)
 
+    def test_tenants(self):
+        self.alias('a')
+        project = next(iter(self.servers.values()))['tenant_id']
+        self.add_aggregate('t', ['gpu2'], filter_tenant_id='x, y')
+        self.assertEqual('gpu3', self.move().target)
+        self.assertTrue(self.move(targets=['gpu2']).is_blocked)
+        more = {'filter_tenant_id3': f'z,{project}'}
+        self.add_aggregate('more', ['gpu2', 'gpu3'], **more)
+        self.assertEqual('gpu2', self.move().target)
+        self.add_aggregate('none', ['gpu1'], filter_tenant='x')
+        self.assertEqual('gpu2', self.move().target)
+
+    def test_where_it_failed(self):
+        """It goes elsewhere, and there again if there is nothing else."""
+        server = self.alias('a')
+        for failed, target in (
+            ((), 'gpu2'),
+            (('gpu2',), 'gpu3'),
+            (('gpu2', 'gpu3'), 'gpu2'),
+        ):
+            move = self.move(failed={server: failed})
+            self.assertEqual((target, False), (move.target, move.is_blocked))
+
     def test_zone(self):
         self.add_aggregate('z', ['gpu1', 'gpu3'], availability_zone='z1')
         self.alias('a')

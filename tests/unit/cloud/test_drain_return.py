@@ -203,6 +203,16 @@ class TestRefusals(TestCase):
         self.assertEqual(['one'], [m.server.name for m in blocked])
         self.assertIn('no room', blocked[0].why)
 
+    def test_a_server_group_keeps_it_away(self) -> None:
+        self.drain()
+        near = self.plain_server('near')
+        self.add_group('g', 'anti-affinity', self.one, near)
+        (blocked,) = (m for m in self.plan().moves if m.is_blocked)
+        self.assertEqual(
+            ('one', 'not to gpu1: server group g (anti-affinity)'),
+            (blocked.server.name, blocked.why),
+        )
+
     def test_somebody_has_locked_it(self) -> None:
         self.drain()
         self.servers[self.one] |= {'locked': True, 'locked_reason': 'mine'}

@@ -15,6 +15,7 @@ from unittest import mock
 
 import requests
 
+from osc_gpu.cloud import marks
 from osc_gpu.cloud import migration
 from osc_gpu.cloud import migration_steps as steps
 from osc_gpu.cloud import moving_hosts
@@ -138,20 +139,12 @@ class TestTidy(TestCase):
 
 
 class TestLeft(TestCase):
-    def test_busy(self) -> None:
-        for number, changes in enumerate(
-            (
-                {'status': 'VERIFY_RESIZE'},
-                {'status': 'REVERT_RESIZE'},
-                {'status': 'UNKNOWN'},
-                {fake_moves.TASK: 'rebooting'},
-            )
-        ):
-            with self.subTest(changes):
-                server = self.double(f'busy {number}', **changes)
-                self.assertEqual('', self.tidy())
-                self.assert_left(server)
-                self.remove(server)
+    def test_busy_and_whole(self) -> None:
+        for status in ('VERIFY_RESIZE', 'REVERT_RESIZE', 'UNKNOWN'):
+            server = self.add_gpu_server('busy', 'gpu3', status=status)
+            self.assertEqual('', self.tidy())
+            self.assertEqual([THERE, f'GET /allocations/{server}'], self.asked)
+            self.remove(server)
 
     def test_on_two_hosts(self) -> None:
         server = self.double()
@@ -167,6 +160,98 @@ class TestLeft(TestCase):
         self.placement.hold(server, young, **{A100: 1})
         self.assertEqual('', self.tidy())
         self.assertEqual(3, len(self.cards_of(server)))
+
+
+class TestBusy(TestCase):
+    """What is held too much by whom something is being done to."""
+
+    def mark(self, server: str) -> None:
+        mark = marks.Move('migrate', 'fade', marks.digest('c' * 32, 'gpu1'))
+        self.servers[server] |= {
+            'locked': True,
+            'locked_reason': marks.write_move(mark),
+        }
+
+    def test_waits_to_be_confirmed(self) -> None:
+        """Nobody says when that will be, so it is not waited for."""
+        server = self.double(status='VERIFY_RESIZE')
+        self.assertEqual(
+            'double waits in VERIFY_RESIZE on gpu3 and holds a device too '
+            'many: confirm or revert it, name another target, or wait',
+            self.tidy(),
+        )
+        self.assert_left(server)
+        self.assertEqual([THERE, f'GET /allocations/{server}'], self.asked)
+        self.assertEqual(0, self.clock)
+
+    def test_waited_for_until_the_end(self) -> None:
+        for number, changes in enumerate(
+            (
+                {'status': 'REVERT_RESIZE'},
+                {'status': 'UNKNOWN'},
+                {fake_moves.TASK: 'rebooting'},
+                {'status': 'VERIFY_RESIZE', fake_moves.TASK: 'deleting'},
+            )
+        ):
+            with self.subTest(changes):
+                began = self.clock
+                server = self.double(f'busy {number}', **changes)
+                why = self.tidy()
+                self.assertIn(f'busy {number} is busy on gpu3 (', why)
+                self.assertIn('name another target, or wait', why)
+                self.assertLessEqual(WAIT, self.clock - began)
+                self.assertLess(self.clock - began, WAIT + repair_excess.POLL)
+                self.assert_left(server)
+                self.remove(server)
+
+    def test_mended_when_it_is_done(self) -> None:
+        server = self.double(**{fake_moves.TASK: 'rebooting'})
+        self.sleep.side_effect = self._reboot
+        self.assertEqual('', self.tidy())
+        self.assert_whole(server, 'gpu3')
+        self.assertEqual('gpu3: waits for double', self.said[0])
+
+    def test_another_command_confirms_it(self) -> None:
+        server = self.double(status='VERIFY_RESIZE')
+        self.mark(server)
+        self.sleep.side_effect = self._reboot
+        self.assertEqual('', self.tidy())
+        self.assert_whole(server, 'gpu3')
+
+    def _reboot(self, seconds: float) -> None:
+        for server in self.servers.values():
+            server |= {'status': 'ACTIVE', fake_moves.TASK: None}
+        self._let_pass(seconds)
+
+    def test_this_command_has_left_it(self) -> None:
+        server = self.double(status='VERIFY_RESIZE')
+        self.mark(server)
+        why = moving_hosts.tidy(self.run_, 'gpu3', WAIT, left=[server])
+        self.assertIn('confirm or revert it', why)
+        self.assertEqual(0, self.clock)
+
+    def test_looked_at_before(self) -> None:
+        """A look is what it takes then, and no more waiting."""
+        server = self.double(**{fake_moves.TASK: 'rebooting'})
+        look = [THERE, f'GET /allocations/{server}']
+
+        def tidy() -> str:
+            self.asked_before = len(self.requests)
+            return moving_hosts.tidy(self.run_, 'gpu3', WAIT, 'a mess')
+
+        self.assertIn('is busy', tidy())
+        self.servers[server][fake_moves.TASK] = None
+        self.assertEqual('a mess', tidy())
+        self.assertEqual(look, self.asked)
+        self.remove(server)
+        self.assertEqual('', tidy())
+        self.assertEqual(0, self.clock)
+
+    def test_interrupted(self) -> None:
+        self.double(**{fake_moves.TASK: 'rebooting'})
+        self.run_.stopped.set()
+        self.assertIn('is busy', self.tidy())
+        self.assertEqual(0, self.clock)
 
 
 class TestRefused(TestCase):
@@ -276,6 +361,36 @@ class TestThenMoves(TestCase):
             ],
             writes[:2],
         )
+
+    def test_left_unconfirmed(self) -> None:
+        """It holds one too many, so nobody may follow until it is settled."""
+        self.placement.allocations.pop(self.there)
+        del self.servers[self.there]
+        self.doubles = True
+        second = self.add_gpu_server('second')
+        orders = [
+            self.order(server, target='gpu4', confirms=False)
+            for server in (self.server, second)
+        ]
+        first, refused = moving_lanes.move(
+            self.run_, orders, moving_lanes.Rules(1, WAIT)
+        )
+        self.assertEqual(steps.UNCONFIRMED, first.result)
+        self.assertEqual(
+            (steps.REFUSED, True), (refused.result, refused.is_clean)
+        )
+        self.assertIn('train waits in VERIFY_RESIZE', refused.detail)
+
+    def test_requests(self) -> None:
+        """Who is there is listed once for each that is to arrive."""
+        orders = [
+            self.order(server, target='gpu4')
+            for server in (self.server, self.add_gpu_server('second'))
+        ]
+        self.asked_before = len(self.requests)
+        moving_lanes.move(self.run_, orders, moving_lanes.Rules(1, WAIT))
+        there = THERE.replace('gpu3', 'gpu4')
+        self.assertEqual(2, self.asked.count(there))
 
     def test_refused(self) -> None:
         self.disturb('PUT /allocations', 500, times=99)

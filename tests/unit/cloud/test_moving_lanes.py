@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import dataclasses
 import threading
 import time
 from typing import Any
@@ -83,6 +84,21 @@ class TestLanes(unittest.TestCase):
             ),
         )
 
+    def test_who_is_on_its_way_goes_first(self) -> None:
+        """It would keep the other one away if nobody confirmed it."""
+        orders = [order(name, 'gpu2') for name in 'abc']
+        orders[1:] = [
+            dataclasses.replace(
+                one, server=dataclasses.replace(one.server, **changes)
+            )
+            for one, changes in zip(
+                orders[1:],
+                ({'status': 'VERIFY_RESIZE'}, {'host': 'gpu2'}),
+                strict=True,
+            )
+        ]
+        self.assertEqual(['b c a'], self.lanes(*orders))
+
     def test_who_takes_no_pci_device_has_its_own(self) -> None:
         self.assertEqual(
             ['a c', 'b', 'd'],
@@ -119,6 +135,7 @@ class TestMove(moving_case.TestCase):
         self.untidy: dict[str, str] = {}
         self.refusal: Exception | None = None
         self.events: list[str] = []
+        self.looks: list[tuple[str, str]] = []
         self.together = 0
         self.most = 0
         self.mutex = threading.Lock()
@@ -152,9 +169,12 @@ class TestMove(moving_case.TestCase):
         self.events += [f'settle {o.server.name}' for o in outcomes]
         return tuple(outcomes)
 
-    def do_tidy(self, run: Any, host: str, wait: float) -> str:
+    def do_tidy(
+        self, run: Any, host: str, wait: float, before: str, left: list[str]
+    ) -> str:
         self.assertEqual(7, wait)
         self.events.append(f'tidy {host}')
+        self.looks.append((host, before))
         return self.untidy.get(host, '')
 
     def add(self, *names: str, target: str = 'gpu2', **changes: Any) -> None:
@@ -198,7 +218,7 @@ class TestMove(moving_case.TestCase):
         self.assertEqual(['a', 'b', 'c'], list(found))
         self.assertEqual({steps.MIGRATED}, set(found.values()))
         self.assertEqual(
-            'tidy gpu2,a,settle a,b,settle b,c,settle c',
+            'tidy gpu2,a,settle a,tidy gpu2,b,settle b,tidy gpu2,c,settle c',
             ','.join(self.events),
         )
         self.assertEqual(1, self.most)
@@ -397,7 +417,11 @@ class TestMove(moving_case.TestCase):
         self.untidy['gpu2'] = 'gpu2 is a mess'
         found = self.move_all()
         self.assertEqual(['c', 'd'], self.begun)
-        self.assertEqual(1, self.events.count('tidy gpu2'))
+        self.assertEqual(2, self.events.count('tidy gpu2'))
+        self.assertEqual(
+            [('gpu2', ''), ('gpu2', 'gpu2 is a mess'), ('gpu3', '')],
+            self.looks,
+        )
         for name in 'ab':
             self.assertEqual(
                 (steps.REFUSED, 'gpu2 is a mess', True),

@@ -153,6 +153,17 @@ class TestMove(unittest.TestCase):
         )
         self.assertEqual([], self.asked)
 
+    def test_stopped_before_the_second_try(self) -> None:
+        """It has failed, and is unlocked as others that have."""
+        self.script = {
+            'a': [steps.FAILED, steps.POISONED],
+            'b': [steps.FAILED, steps.NOT_BEGUN],
+        }
+        self.assertEqual(
+            ['a=poisoned', 'b=failed unlocked'], self.move('a', 'b')
+        )
+        self.assertEqual(['b'], self.settled)
+
 
 class TestMayTryAgain(unittest.TestCase):
     def test_results(self) -> None:

@@ -236,6 +236,65 @@ class TestOldNova(TestCase):
         self.refused('takes compute API 2.91', method=move_methods.SHELVE)
 
 
+class TestLimits(TestCase):
+    """What Nova heeds whoever names the host."""
+
+    def pin(self, zone: str, *hosts: str) -> None:
+        self.add_aggregate(zone, list(hosts), availability_zone=zone)
+        self.servers[self.server]['pinned_availability_zone'] = zone
+
+    def test_zone(self) -> None:
+        (before,) = self.plan()
+        other = 'gpu2' if before.room == 'gpu3' else 'gpu3'
+        self.pin('az1', 'gpu1', other)
+        (planned,) = self.plan()
+        self.assertEqual((other, other), (planned.room, planned.order.target))
+
+    def test_zone_that_the_user_would_leave(self) -> None:
+        self.pin('az1', 'gpu1', 'gpu3')
+        self.refused(
+            'train: not to gpu2: it was asked for in availability zone az1',
+            target='gpu2',
+        )
+
+    def test_anti_affinity(self) -> None:
+        self.add_group('g', 'anti-affinity', self.server)
+        for host in ('gpu2', 'gpu3'):
+            near = self.add_server('near', host=host)
+            self.groups[0]['members'] = [self.server, near]
+            (planned,) = self.plan()
+            self.assertNotEqual(host, planned.order.target)
+            self.refused('group g (anti-affinity)', target=host)
+            del self.servers[near]
+
+    def test_anti_affinity_of_those_that_move(self) -> None:
+        second = self.add_gpu_server('second')
+        self.add_group('g', 'anti-affinity', self.server, second)
+        rooms = {one.order.target for one in self.plan('train', 'second')}
+        self.assertEqual({'gpu2', 'gpu3'}, rooms)
+        wish = {'target': 'gpu2'}
+        self.refused('server group allows', 'train', 'second', **wish)
+        self.groups[0]['rules'] = {'max_server_per_host': 2}
+        self.assertEqual(2, len(self.plan('train', 'second', **wish)))
+
+    def test_requests(self) -> None:
+        """Once for all servers, but for one of each host that they leave."""
+        self.pin('az1', 'gpu1', 'gpu2', 'gpu3')
+        self.add_gpu_server('second')
+        self.add_group('g', 'anti-affinity')
+        before = len(self.requests)
+        self.plan('train', 'second')
+        asked = self.requests[before:]
+        for request, times in (
+            ('GET /os-server-groups', 2),
+            ('GET /servers/detail?host=gpu1', 1),
+            ('GET /os-hypervisors/detail?with_servers=True', 1),
+        ):
+            self.assertEqual(
+                times, sum(r.startswith(request) for r in asked), asked
+            )
+
+
 class TestGoesOn(TestCase):
     def test_where_it_was_interrupted(self) -> None:
         self.lock(self.mark('gpu1'))

@@ -215,6 +215,12 @@ class TestDrain(TestCase):
             [(row['Result'], row['Detail']) for row in rows],
         )
 
+    def test_what_is_left_is_not_known(self) -> None:
+        self.disturb(r'GET /servers/detail\?.*host=gpu1', 503, after=1)
+        rows, line = self.ended('gpu', 'host', 'drain', 'gpu1')
+        self.assertEqual({'migrated'}, {row['Result'] for row in rows})
+        self.assertTrue(line.startswith('What is left on gpu1 is not known'))
+
     def test_some_failed(self) -> None:
         self.spoil(self.one, 'rollback')
         rows, line = self.ended('gpu', 'host', 'drain', 'gpu1', '--keep-going')

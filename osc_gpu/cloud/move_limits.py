@@ -11,15 +11,17 @@
 # under the License.
 
 
-"""What keeps servers from hosts that have room: groups and zones.
+"""What keeps servers from hosts that have room: groups, zones, tenants.
 
-Nova heeds both when it moves a server, whoever names the host. A server of a
+Nova heeds them when it moves a server, whoever names the host. A server of a
 group with the policy affinity goes only where the group has a member by now,
 itself included, so that alone it goes nowhere (nova/scheduler/utils.py,
 setup_instance_group); one that was asked for in an availability zone stays in
-it.
+it. A host in aggregates that name projects is for these only
+(nova/scheduler/filters/aggregate_multitenancy_isolation.py).
 """
 
+import collections
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -31,6 +33,7 @@ from openstack import connection
 from osc_gpu.cloud import host_aggregates
 from osc_gpu.cloud import hypervisors
 from osc_gpu.cloud import rest
+from osc_gpu.cloud import servers
 from osc_gpu.i18n import _
 
 #: From here on a group has one policy, with rules.
@@ -40,6 +43,9 @@ _GROUPS = '2.64'
 _PINNED = '2.96'
 
 _ZONE = 'availability_zone'
+
+#: What metadata begins with that names the projects that a host is for.
+_TENANTS = 'filter_tenant_id'
 
 
 class Group(NamedTuple):
@@ -58,7 +64,8 @@ class Limits:
 
     ``zones`` are the hosts of each availability zone but the default one,
     ``pinned`` the zones of servers that were asked for in one, ``hosts_of``
-    where servers are.
+    where servers are. ``tenants`` are the projects of each host that is not
+    for all, ``projects`` those of servers.
     """
 
     groups: tuple[Group, ...] = ()
@@ -67,37 +74,53 @@ class Limits:
     )
     pinned: Mapping[str, str] = dataclasses.field(default_factory=dict)
     hosts_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tenants: Mapping[str, frozenset[str]] = dataclasses.field(
+        default_factory=dict
+    )
+    projects: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def groups_of(self, server_id: str) -> tuple[Group, ...]:
         """Return the groups that a server is in."""
         return tuple(g for g in self.groups if server_id in g.members)
 
-    def apart(self, server_id: str) -> frozenset[str]:
-        """Return what no two servers on one host may have in common."""
-        groups = self.groups_of(server_id)
-        return frozenset(g.id for g in groups if not g.is_affinity)
+    def apart(
+        self, server_id: str, leaving: Collection[str]
+    ) -> frozenset[str]:
+        """Return what no two servers on one host may have in common.
 
-    def is_open(
+        :param leaving: servers that look for a host at the same time
+        """
+        return frozenset(
+            group.id
+            for group in self.groups_of(server_id)
+            if not group.is_affinity
+            and group.per_host < self._most(group, frozenset(leaving))
+        )
+
+    def why_not(
         self, server_id: str, host: str, leaving: Collection[str] = ()
-    ) -> bool:
-        """Tell whether a server may go to a host.
+    ) -> str:
+        """Say what keeps a server from a host; '' if nothing does.
 
         :param leaving: servers that are not counted where they are
         """
-        zone = self.zones.get(self.pinned.get(server_id, ''))
-        if zone is not None and host not in zone:
-            return False
+        pinned = self.pinned.get(server_id, '')
+        if host not in self.zones.get(pinned, (host,)):
+            return _("it was asked for in availability zone %s") % pinned
+        project = self.projects.get(server_id, '')
+        if project not in self.tenants.get(host, (project,)):
+            return _("an aggregate keeps it for other projects")
         for group in self.groups_of(server_id):
             others = self._others(group, server_id)
             if group.is_affinity:
                 if others and host not in others.values():
-                    return False
+                    return _("server group %s (affinity)") % group.name
             elif group.per_host <= sum(
                 place == host and other not in leaving
                 for other, place in others.items()
             ):
-                return False
-        return True
+                return _("server group %s (anti-affinity)") % group.name
+        return ''
 
     def held_by(self, server_id: str, *, is_shelved: bool = False) -> str:
         """Say which group keeps a server on its host; '' if none does.
@@ -115,6 +138,15 @@ class Limits:
                 return held % {'name': group.name} + ('' if others else alone)
         return ''
 
+    def _most(self, group: Group, leaving: frozenset[str]) -> int:
+        """Return how many of a group one host may come to have."""
+        staying = collections.Counter(
+            self.hosts_of[member]
+            for member in group.members - leaving
+            if member in self.hosts_of
+        )
+        return max(staying.values(), default=0) + len(group.members & leaving)
+
     def _others(self, group: Group, server_id: str) -> Mapping[str, str]:
         """Return where the other servers of a group are."""
         return {
@@ -127,13 +159,14 @@ class Limits:
 def read(
     conn: connection.Connection,
     computes: Iterable[hypervisors.Hypervisor],
-    aggregates: Iterable[host_aggregates.Aggregate],
-    host: str,
+    aggregates: Collection[host_aggregates.Aggregate],
+    found: Collection[servers.GpuServer],
+    sources: Iterable[str],
 ) -> Limits:
-    """Read what is in the way of the servers on a host.
+    """Read what is in the way of servers that leave some hosts.
 
-    One request, one more if there are server groups, and one if there are
-    availability zones.
+    One request, one more if there are server groups, and one for each of the
+    hosts if there are availability zones.
 
     :param computes: with the servers on them
     """
@@ -146,13 +179,30 @@ def read(
     return Limits(
         groups=_read_groups(conn),
         zones=zones,
-        pinned=_read_pinned(conn, host) if zones else {},
+        pinned=_read_pinned(conn, sources) if zones else {},
         hosts_of={
             server: compute.host
             for compute in computes
             for server in compute.servers
         },
+        tenants=_tenants(aggregates),
+        projects={server.id: server.project_id for server in found},
     )
+
+
+def _tenants(
+    aggregates: Iterable[host_aggregates.Aggregate],
+) -> Mapping[str, frozenset[str]]:
+    """Return the projects of the hosts that are not for all of them."""
+    named = {
+        host: [found[key] for key in found if key.startswith(_TENANTS)]
+        for host, found in host_aggregates.values(aggregates).items()
+    }
+    return {
+        host: frozenset().union(*projects)
+        for host, projects in named.items()
+        if projects
+    }
 
 
 def _read_groups(conn: connection.Connection) -> tuple[Group, ...]:
@@ -183,17 +233,19 @@ def _read_groups(conn: connection.Connection) -> tuple[Group, ...]:
         ]
 
 
-def _read_pinned(conn: connection.Connection, host: str) -> Mapping[str, str]:
-    """Read the zones that servers on a host were asked for in."""
-    found = rest.pages(
-        conn.compute,
-        '/servers/detail',
-        'servers',
-        _PINNED,
-        {'host': host, 'all_tenants': 'True'},
-    )
+def _read_pinned(
+    conn: connection.Connection, hosts: Iterable[str]
+) -> Mapping[str, str]:
+    """Read the zones that servers on some hosts were asked for in."""
     return {
         server['id']: server['pinned_availability_zone']
-        for server in found
+        for host in hosts
+        for server in rest.pages(
+            conn.compute,
+            '/servers/detail',
+            'servers',
+            _PINNED,
+            {'host': host, 'all_tenants': 'True'},
+        )
         if server.get('pinned_availability_zone')
     }

@@ -63,7 +63,8 @@ class Outcome:
     """What became of one server.
 
     ``server`` is as it was seen last; ``seconds`` is how long it took.
-    ``is_clean``: it is where it was and may be tried again.
+    ``is_clean``: it is where it was and may be tried again. ``is_others``:
+    another command ended its migration, and may be settling it.
     """
 
     order: migration_steps.Order
@@ -72,6 +73,14 @@ class Outcome:
     detail: str = ''
     seconds: float = 0.0
     is_clean: bool = False
+    is_others: bool = False
+
+
+_ENDING = (
+    migration_steps.CONFIRM,
+    migration_steps.LIVE,
+    migration_steps.UNSHELVE,
+)
 
 
 class Run:
@@ -120,6 +129,7 @@ def move(run: Run, order: migration_steps.Order) -> Outcome:
         end.detail,
         time.monotonic() - began,
         end.is_clean,
+        end.result == migration_steps.MIGRATED and not mover.has_ended_it,
     )
 
 
@@ -227,6 +237,11 @@ class _Mover:
             run.world = migration_state.read_world(run.conn)
         doubts = migration_proof.doubts(run.world, state, record, held)
         return migration_steps.conclude(self._order, self._known, doubts)
+
+    @property
+    def has_ended_it(self) -> bool:
+        """Whether Nova took that on from us which ends a migration."""
+        return not self._known.taken.isdisjoint(_ENDING)
 
     @property
     def _known(self) -> migration_steps.Seen:

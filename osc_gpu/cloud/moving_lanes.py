@@ -250,17 +250,18 @@ class _Work:
         return settled
 
     def _let_update(self, outcome: migration.Outcome) -> None:
-        """Wait until Nova has added back what a killed run took of a server.
+        """Wait until Nova has added back what another run took of a server.
 
         It may have taken a device that is used, for one too many, and only
-        Nova's next update shows that.
+        Nova's next update shows that. A run that was killed has done so before
+        this one began; one that is under way may be about to.
         """
-        left = self._settled_at - time.monotonic()
-        if (
-            left > 0
-            and outcome.server.id in self._rules.unsettled
-            and outcome.server.gpu_request.aliases
-        ):
+        left = 0.0
+        if outcome.server.id in self._rules.unsettled:
+            left = self._settled_at - time.monotonic()
+        elif outcome.is_others:
+            left = self._rules.wait
+        if left > 0 and outcome.server.gpu_request.aliases:
             self._run.say(
                 _("%s: waits for Nova to update what it holds")
                 % outcome.server.name

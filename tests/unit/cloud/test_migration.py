@@ -61,6 +61,7 @@ class TestUndisturbed(TestCase):
         self.assertEqual(steps.MIGRATED, outcome.result)
         self.assertEqual(('', 'gpu3'), (outcome.detail, outcome.server.host))
         self.assertFalse(outcome.is_clean)
+        self.assertFalse(outcome.is_others)
         self.assertGreater(outcome.seconds, 0)
         self.assert_whole(self.server, 'gpu3')
         lock, *others = self.posted()
@@ -758,5 +759,7 @@ class TestKilled(TestCase):
         with mock.patch.object(self.run_, 'pause', pause):
             found.append(migration.move(self.run_, first))
         self.assertEqual([steps.MIGRATED] * 2, [o.result for o in found])
+        # The second one confirms it, so the first one may not settle it yet.
+        self.assertEqual([False, True], [o.is_others for o in found])
         self.assertEqual(1, len(self.migrations))
         self.assert_whole(self.server, 'gpu2')

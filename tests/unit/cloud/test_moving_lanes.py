@@ -133,6 +133,7 @@ class TestMove(moving_case.TestCase):
         self.orders: list[steps.Order] = []
         self.results: dict[str, str] = {}
         self.untidy: dict[str, str] = {}
+        self.others: list[str] = []
         self.refusal: Exception | None = None
         self.events: list[str] = []
         self.looks: list[tuple[str, str]] = []
@@ -158,7 +159,9 @@ class TestMove(moving_case.TestCase):
         with self.mutex:
             self.together -= 1
         result = self.results.get(name, steps.MIGRATED)
-        return migration.Outcome(order, order.server, result)
+        return migration.Outcome(
+            order, order.server, result, is_others=name in self.others
+        )
 
     def do_settle(
         self, run: Any, outcomes: Any, wait: float
@@ -464,7 +467,7 @@ class TestMove(moving_case.TestCase):
         """Only a server with PCI devices, and once for all of them."""
         self.add_plain('plain')
         self.add('other', 'a', 'b')
-        clock = iter([100.0, 101.0, 102.0, 103.0, 108.0])
+        clock = iter([100.0, 101.0, 103.0, 108.0])
         unsettled = [
             o.server.id for o in self.orders if o.server.name != 'other'
         ]
@@ -478,4 +481,14 @@ class TestMove(moving_case.TestCase):
         self.assertEqual([mock.call(4.0)], self.sleep.mock_calls)
         self.assertEqual(
             ['a: waits for Nova to update what it holds'], self.said
+        )
+
+    def test_what_another_run_is_settling_is_waited_for(self) -> None:
+        self.add_plain('plain')
+        self.add('theirs', 'ours')
+        self.others = ['plain', 'theirs']
+        self.move_all()
+        self.assertEqual([mock.call(7)], self.sleep.mock_calls)
+        self.assertEqual(
+            ['theirs: waits for Nova to update what it holds'], self.said
         )

@@ -123,11 +123,11 @@ def _measure(servers: int, parallels: Sequence[int], slow: float) -> list[Run]:
     class Bench(matrix.TestCase):
         def setUp(self) -> None:
             super().setUp()
-            self.placement = wire.Proxy(self.spec.url('placement'))
-            self.addCleanup(self.placement.stop)
+            self.placement_api = wire.Proxy(self.spec.url('placement'))
+            self.addCleanup(self.placement_api.stop)
             self.clouds = self.write_clouds(
                 compute_endpoint_override=self.nova.url,
-                placement_endpoint_override=self.placement.url,
+                placement_endpoint_override=self.placement_api.url,
             )
 
         def runTest(self) -> None:
@@ -148,7 +148,7 @@ def _measure(servers: int, parallels: Sequence[int], slow: float) -> list[Run]:
                 self.one(parallel, 'undrain', SOURCE, '--return')
 
         def one(self, parallel: int, *argv: str) -> None:
-            apis = (self.nova, self.placement)
+            apis = (self.nova, self.placement_api)
             for api in apis:
                 api.requests.clear()
             began = time.monotonic()

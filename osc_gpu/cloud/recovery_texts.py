@@ -160,7 +160,8 @@ def _recreate(case: recovery_model.Case) -> str:
         'flavor': shlex.quote(server.flavor),
         'image': shlex.quote(f'{server.name}-rescue'),
         'project': server.project_id,
-        'stop': _("openstack server stop %s; ") % server.id
+        'stop': _("openstack server stop %s, and wait for SHUTOFF; ")
+        % server.id
         if server.status == 'ERROR'
         else '',
     }

@@ -17,6 +17,7 @@ The truth is in Placement, in Nova's database and in the guests.
 
 import contextlib
 import re
+import shlex
 import signal
 import sqlite3
 
@@ -314,6 +315,47 @@ class TestByTheBook(TestCase):
         # Even at once: a start that fails is tried again after the wait.
         self.assertEqual('recovered', self.recover(server)['result'])
         self.assertEqual('gpu2', self.assert_whole(server, ALIAS))
+
+    def test_recreated_from_a_snapshot(self):
+        server = self.boot('gpu1', '--alias', 'a100')
+        self.spoil(server, 'destination', 'gpu2')
+        self.boot('gpu1', '--alias', 'a100:3')
+        name = self.admin.compute.get_server(server).name
+        shown = self.blocked(server)
+        (text,) = [t for t in shown['instructions'] if 'recreate it' in t]
+        user = self.user_of(re.search('its project ([0-9a-f]+)', text)[1])
+        self.addCleanup(self.forget_image, f'{name}-rescue')
+        for step in re.findall(r'openstack .*?(?=; |, and|\. )', text):
+            argv = shlex.split(step.replace('<network>', 'private'))[1:]
+            self.ok(*argv, user=user)
+            if argv[1] == 'stop':
+                # As it is said after the command.
+                self.settle(server)
+        again = base.wait_until(
+            'the new one',
+            lambda: next(
+                (
+                    one.id
+                    for one in self.admin.compute.servers(
+                        name=name, all_projects=True
+                    )
+                    if one.status == 'ACTIVE'
+                ),
+                None,
+            ),
+        )
+        self.assertNotEqual(server, again)
+        self.assert_whole(again, ALIAS)
+
+    def user_of(self, project):
+        (name,) = [p.name for p in self.admin.identity.projects()
+                   if p.id == project]  # fmt: skip
+        return 'admin' if name == 'admin' else 'member'
+
+    def forget_image(self, name):
+        image = self.admin.image.find_image(name)
+        if image:
+            self.admin.image.delete_image(image)
 
     def test_its_destination_died_in_the_middle(self):
         server = self.boot('gpu1', '--alias', 'a100')
